@@ -1,0 +1,104 @@
+import type { ModelShape } from './model-shape.js';
+
+export const SCOPES = ['attention', 'mlp', 'mlp-up', 'mlp-down'] as const;
+export type Scope = (typeof SCOPES)[number];
+
+export const VARIANTS = ['dense', 'mlp-sparse', 'head-sparse', 'polar'] as const;
+export type Variant = (typeof VARIANTS)[number];
+
+export const DTYPES = ['bf16', 'fp16'] as const;
+/** Storage type of every tensor; accumulation is float32. Both take 2 bytes. */
+export type Dtype = (typeof DTYPES)[number];
+export const DTYPE_BYTES = 2;
+
+export const CACHE_MODES = ['cold', 'hot'] as const;
+export type CacheMode = (typeof CACHE_MODES)[number];
+
+export const BACKENDS = ['cpu', 'cuda'] as const;
+export type BackendName = (typeof BACKENDS)[number];
+
+/** One kernel with its densities; the candidates of a cell share its inputs and are sampled interleaved. */
+export interface Candidate {
+  /** Catalog id, `attention/selective-head` */
+  readonly kernel: string;
+  readonly variant: Variant;
+  /** Query heads computed per sequence; null where the scope has no attention. Dense: all. */
+  readonly activeHeads: number | null;
+  /** Neurons computed; null where the scope has no MLP. Dense: all. */
+  readonly activeNeurons: number | null;
+  /** Where the density came from: `dense`, `flag`, `critical:<source>`, `default`, `published:<source>`, `topk:<file>`, ... */
+  readonly densitySource: string;
+}
+
+/** One problem and the candidates that solve it. */
+export interface Cell {
+  /** Stable identity: equal keys mean the same measurement. See `cellKey`. */
+  readonly key: string;
+  readonly model: ModelShape;
+  readonly backend: BackendName;
+  readonly device: number;
+  readonly scope: Scope;
+  /** B, sequences decoded together */
+  readonly batchSize: number;
+  /** N, positions in the KV cache; null where the scope has no attention */
+  readonly kvLen: number | null;
+  readonly dtype: Dtype;
+  readonly cacheMode: CacheMode;
+  readonly seed: number;
+  readonly candidates: readonly Candidate[];
+}
+
+/** Head density as rows carry it: active heads over all heads. */
+export function headDensity(model: ModelShape, candidate: Candidate): number | null {
+  return candidate.activeHeads === null ? null : candidate.activeHeads / model.numQoHeads;
+}
+
+export function mlpDensity(model: ModelShape, candidate: Candidate): number | null {
+  return candidate.activeNeurons === null ? null : candidate.activeNeurons / model.intermediateSize;
+}
+
+/** KV groups that a candidate reads per sequence; activeHeads is a multiple of the group size. */
+export function activeGroups(model: ModelShape, candidate: Candidate): number | null {
+  return candidate.activeHeads === null
+    ? null
+    : candidate.activeHeads / (model.numQoHeads / model.numKvHeads);
+}
+
+/**
+ * `max(1, floor(density * total + 1e-9))`: the count of heads, KV groups or neurons at a density in (0, 1].
+ * The paper's code truncates too: 0.3 of 72 heads is 21.
+ */
+export function activeCount(density: number, total: number): number {
+  return Math.max(1, Math.floor(density * total + 1e-9));
+}
+
+/** The identity of a cell: everything that changes what is measured, nothing that does not. */
+export function cellKey(cell: Omit<Cell, 'key'>): string {
+  const candidates = cell.candidates
+    .map((c) => `${c.kernel}:${c.activeHeads ?? '-'}:${c.activeNeurons ?? '-'}`)
+    .join(',');
+  const m = cell.model;
+  const shape = [
+    m.numQoHeads,
+    m.numKvHeads,
+    m.headDim,
+    m.hiddenSize,
+    m.intermediateSize,
+    m.activation,
+    m.gated ? 'gated' : 'plain',
+    m.mlpBias ? 'bias' : 'nobias',
+  ].join('x');
+  return [
+    m.name,
+    shape,
+    cell.backend,
+    cell.device,
+    cell.scope,
+    `B${cell.batchSize}`,
+    cell.kvLen === null ? 'N-' : `N${cell.kvLen}`,
+    cell.dtype,
+    cell.cacheMode,
+    `seed${cell.seed}`,
+    candidates,
+  ].join('|');
+}

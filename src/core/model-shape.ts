@@ -1,0 +1,47 @@
+export const ACTIVATIONS = ['relu', 'gelu', 'gelu-tanh', 'silu'] as const;
+export type Activation = (typeof ACTIVATIONS)[number];
+
+export const MODEL_FAMILIES = ['opt', 'llama'] as const;
+/** Block layout: `opt` = LayerNorm, biases, learned positions; `llama` = RMSNorm, RoPE, no MLP bias. */
+export type ModelFamily = (typeof MODEL_FAMILIES)[number];
+
+/** A number together with where it was published. */
+export interface Sourced<T> {
+  readonly value: T;
+  readonly source: string;
+}
+
+/** The dimensions of a decoder-only transformer that decide what a decode step reads and computes. */
+export interface ModelShape {
+  /** Name as the user typed it or as the file calls itself; untrusted text. */
+  readonly name: string;
+  readonly family: ModelFamily;
+  readonly numLayers: number;
+  /** d */
+  readonly hiddenSize: number;
+  /** D, neurons of one MLP */
+  readonly intermediateSize: number;
+  /** H */
+  readonly numQoHeads: number;
+  /** H_kv; divides H */
+  readonly numKvHeads: number;
+  /** d_h; multiple of 8, at most 256 */
+  readonly headDim: number;
+  readonly vocabSize: number;
+  readonly activation: Activation;
+  /** true: act(gate) * up with two input projections (SwiGLU and relatives) */
+  readonly gated: boolean;
+  /** true: the MLP's projections have biases (OPT) */
+  readonly mlpBias: boolean;
+  /** Share of heads (MHA) or KV groups (GQA) that keeps accuracy within 1 %; null where nothing is published. */
+  readonly criticalHeadDensity: Sourced<number> | null;
+  /** Sequence length at which the paper measured the model; null where it did not. */
+  readonly referenceKvLen: Sourced<number> | null;
+  /** Where the dimensions come from. */
+  readonly source: string;
+}
+
+/** Query heads that share one KV head: 1 for multi-head attention. */
+export function groupSize(shape: Pick<ModelShape, 'numQoHeads' | 'numKvHeads'>): number {
+  return shape.numQoHeads / shape.numKvHeads;
+}

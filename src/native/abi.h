@@ -1,0 +1,187 @@
+/*
+ * The C interface that a backend library (libpolar_cpu.so, libpolar_cuda.so) exports.
+ *
+ * One symbol, polar_backend_api(), returns a table of functions. Everything crosses as plain C: no C++ type, no
+ * exception and no allocation changes owner, so the addon and a library may be built by different compilers.
+ * Results leave through callbacks of PolarSink, on the thread that made the call.
+ *
+ * Rules for a library: it never prints, never exits, never aborts; every failure becomes a status with a code.
+ */
+#ifndef POLAR_ABI_H
+#define POLAR_ABI_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised whenever a struct below or the meaning of a field changes. */
+#define POLAR_ABI_VERSION 1
+#define POLAR_BACKEND_SYMBOL "polar_backend_api"
+
+/* What is computed. Order is part of the ABI. */
+typedef enum PolarScope {
+  POLAR_SCOPE_ATTENTION = 0, /* decode attention of one layer */
+  POLAR_SCOPE_MLP = 1,       /* up (and gate), activation, down */
+  POLAR_SCOPE_MLP_UP = 2,    /* up (and gate) with the activation fused */
+  POLAR_SCOPE_MLP_DOWN = 3   /* down projection alone */
+} PolarScope;
+
+typedef enum PolarDtype { POLAR_BF16 = 0, POLAR_FP16 = 1 } PolarDtype;
+
+typedef enum PolarActivation {
+  POLAR_RELU = 0,
+  POLAR_GELU = 1,      /* exact, with erf */
+  POLAR_GELU_TANH = 2, /* tanh approximation */
+  POLAR_SILU = 3
+} PolarActivation;
+
+/* How a candidate's index sets (active KV groups of each sequence, active neurons) are drawn. */
+typedef enum PolarIndexPattern {
+  POLAR_INDEX_RANDOM = 0, /* a new random set for every sequence and every rotated copy; ascending */
+  POLAR_INDEX_FIRST = 1,
+  POLAR_INDEX_LAST = 2,
+  POLAR_INDEX_EVERY_SECOND = 3, /* 0, 2, 4, ... then the odd ones, sorted, if more are needed */
+  POLAR_INDEX_EXPLICIT = 4      /* PolarCandidate.indices, the same set for every sequence; checked, never trusted */
+} PolarIndexPattern;
+
+typedef enum PolarMode {
+  POLAR_MODE_MEASURE = 0, /* verify, then time */
+  POLAR_MODE_VERIFY = 1   /* verify only: whole output, repeated runs compared bit by bit */
+} PolarMode;
+
+typedef enum PolarStatus { POLAR_OK = 0, POLAR_INCORRECT = 1, POLAR_FAILED = 2, POLAR_SKIPPED = 3 } PolarStatus;
+
+/* Why sampling of a cell ended. */
+typedef enum PolarStop {
+  POLAR_STOP_PRECISE = 0,   /* every interval is within max_noise */
+  POLAR_STOP_MAX_TIME = 1,
+  POLAR_STOP_MAX_SAMPLES = 2,
+  POLAR_STOP_CANCELLED = 3,
+  POLAR_STOP_NOT_TIMED = 4  /* verify mode, or no candidate was left to time */
+} PolarStop;
+
+/*
+ * One problem. Tensors (row-major, 16-bit storage in `dtype`):
+ *   attention: Q [B, H, d_h], K and V [B, H_kv, kv_capacity, d_h], output [B, H, d_h]; softmax(q K^T / sqrt(d_h)) V over
+ *              the first kv_len positions; positions kv_len .. kv_capacity-1 hold NaN and must not be read into a result
+ *   mlp:       X [B, d], W1 [D, d] (gated: [D, 2, d], gate row then up row of a neuron), b1 [D], W2 [D, d], b2 [d],
+ *              hidden [B, D] (selective: [B, active_neurons]), output [B, d]; biases exist only where mlp_bias != 0
+ * All counts are > 0. num_qo_heads is a multiple of num_kv_heads, head_dim a multiple of 8 and at most 256,
+ * hidden_size a multiple of 8. mlp fields are 0 in attention problems and the other way round.
+ */
+typedef struct PolarProblem {
+  int32_t scope;
+  int32_t dtype;
+  int64_t batch_size;        /* B */
+  int64_t kv_len;            /* N */
+  int64_t kv_capacity;       /* >= kv_len: stride of the KV cache in positions */
+  int64_t num_qo_heads;      /* H */
+  int64_t num_kv_heads;      /* H_kv */
+  int64_t head_dim;          /* d_h */
+  int64_t hidden_size;       /* d */
+  int64_t intermediate_size; /* D */
+  int32_t activation;
+  int32_t gated;             /* 0 or 1: act(gate) * up */
+  int32_t mlp_bias;          /* 0 or 1 */
+  int32_t reserved;
+  uint64_t seed;
+} PolarProblem;
+
+/* A kernel with its densities. Fields that the kernel does not use are 0. */
+typedef struct PolarCandidate {
+  const char* kernel;        /* catalog id, "attention/selective-head" */
+  int64_t active_groups;     /* KV groups per sequence, 1 .. num_kv_heads (MHA: heads) */
+  int64_t active_neurons;    /* 1 .. intermediate_size */
+  int32_t index_pattern;     /* PolarIndexPattern */
+  int32_t reserved;
+  const int32_t* indices;    /* POLAR_INDEX_EXPLICIT only, else null */
+  int64_t num_indices;
+} PolarCandidate;
+
+typedef struct PolarOptions {
+  int32_t mode;              /* PolarMode */
+  int32_t device;            /* ordinal of the device; 0 for the CPU */
+  int32_t threads;           /* CPU: threads to use, 0 = all that this process may run on */
+  int32_t cold_cache;        /* 1: rotate over copies beyond 5x the last-level cache; 0: one copy */
+  int32_t min_samples;       /* rounds at least, >= 3 */
+  int32_t max_samples;       /* rounds at most, >= min_samples */
+  int32_t warmup;            /* untimed samples of each candidate, >= 1 */
+  int32_t repeats;           /* verification runs compared bit by bit, >= 1 */
+  double max_noise;          /* relative half-width at which sampling stops, 0.005 = 0.5 % */
+  double max_time_s;         /* time limit of sampling for the whole cell */
+  double min_sample_us;      /* a sample holds as many runs as reach this duration */
+  int64_t verify_rows;       /* output rows compared in measure mode, 0 = all */
+} PolarOptions;
+
+typedef struct PolarVerification {
+  double max_abs_err;        /* over all compared rows; NaN when an output was NaN or infinite where it must not be */
+  double max_rel_err;        /* max|error| / max|reference| */
+  double tolerance_used;     /* largest share of its tolerance that a row used; passes at <= 1 */
+  int64_t rows_checked;
+  int64_t rows_failed;
+  int64_t worst_row;         /* index of the row with the largest share, -1 if none */
+  int32_t repeats_equal;     /* 1: all repeats gave the same bits */
+  int32_t passed;
+} PolarVerification;
+
+/* What is known of a candidate once its timing ended. NaN for "not available". */
+typedef struct PolarTiming {
+  int64_t runs_per_sample;
+  int64_t rotation_copies;
+  double rotation_bytes;     /* distinct bytes that the rotation touches */
+  int64_t samples_discarded; /* taken while the device was throttled */
+  double energy_mj;          /* per run, from the device's energy counter */
+  double setup_s;
+} PolarTiming;
+
+/* Receives results while a call runs. Strings are valid only during the callback. */
+typedef struct PolarSink {
+  void* context;
+  /* A fact by name: describe() and measure_ceilings() use nothing else; measure_cell() for cell-wide facts. */
+  void (*text)(void* context, const char* name, const char* value);
+  void (*number)(void* context, const char* name, double value);
+  /* Sign of life at least once a second, with the phase ("fill", "verify", "sample"). Returns 1 if the call shall end. */
+  int32_t (*heartbeat)(void* context, const char* phase, double fraction);
+  void (*verified)(void* context, int32_t candidate, const PolarVerification* result);
+  /* One sample: `ns` per run. clock_mhz is NaN where there is none. Discarded samples are not reported. */
+  void (*sample)(void* context, int32_t candidate, int32_t round, double ns, double clock_mhz);
+  void (*timed)(void* context, int32_t candidate, const PolarTiming* timing);
+  void (*warning)(void* context, int32_t candidate, const char* message); /* candidate -1: the cell */
+  /* The candidate's end, exactly once each; code and reason are "" on POLAR_OK. */
+  void (*finished)(void* context, int32_t candidate, int32_t status, const char* code, const char* reason);
+} PolarSink;
+
+/* The answer of every call. On POLAR_FAILED code is one of E_CUDA, E_CUBLAS, E_OUT_OF_MEMORY, E_UNSUPPORTED, E_NATIVE,
+ * E_BACKEND_UNAVAILABLE. */
+typedef struct PolarResult {
+  int32_t status;
+  int32_t stop;              /* PolarStop, measure_cell only */
+  char code[32];
+  char message[512];
+} PolarResult;
+
+typedef struct PolarBackendApi {
+  uint32_t abi_version;
+  uint32_t struct_size;
+  const char* name;          /* "cpu", "cuda" */
+  /* Facts about one device: see docs/native.md for the names. POLAR_FAILED with E_BACKEND_UNAVAILABLE where there is
+   * no usable device; the message says whether driver, device or library is missing. */
+  void (*describe)(int32_t device, const PolarSink* sink, PolarResult* result);
+  /* Calls text(context, "kernel", id) for every kernel of the library. Needs no device. */
+  void (*list_kernels)(const PolarSink* sink, PolarResult* result);
+  /* Read and matrix ceilings of a device; facts "read_gb_per_s", "matrix_tflop_per_s" and one per pattern tried. */
+  void (*measure_ceilings)(int32_t dtype, const PolarOptions* options, const PolarSink* sink, PolarResult* result);
+  /* Verifies and times the candidates of one problem. */
+  void (*measure_cell)(const PolarProblem* problem, const PolarCandidate* candidates, int32_t num_candidates,
+                       const PolarOptions* options, const PolarSink* sink, PolarResult* result);
+} PolarBackendApi;
+
+typedef const PolarBackendApi* (*PolarBackendApiFn)(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
