@@ -35,6 +35,8 @@ export interface ModelShape {
   readonly mlpBias: boolean;
   /** Share of heads (MHA) or KV groups (GQA) that keeps accuracy within 1 %; null where nothing is published. */
   readonly criticalHeadDensity: Sourced<number> | null;
+  /** Share of neurons that mlp-sparse computes when nothing else is asked for; null: see the published curves. */
+  readonly defaultMlpDensity: Sourced<number> | null;
   /** Sequence length at which the paper measured the model; null where it did not. */
   readonly referenceKvLen: Sourced<number> | null;
   /** Where the dimensions come from. */

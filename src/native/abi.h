@@ -95,7 +95,7 @@ typedef struct PolarCandidate {
   int64_t active_groups;     /* KV groups per sequence, 1 .. num_kv_heads (MHA: heads) */
   int64_t active_neurons;    /* 1 .. intermediate_size */
   int32_t index_pattern;     /* PolarIndexPattern */
-  int32_t reserved;
+  int32_t dense;             /* 1: may be the baseline of the cell's speedups */
   const int32_t* indices;    /* POLAR_INDEX_EXPLICIT only, else null */
   int64_t num_indices;
 } PolarCandidate;
