@@ -7,6 +7,7 @@ import { ConfigError } from './errors.js';
  */
 export function quoted(value: unknown, maxChars = 60): string {
   if (value === undefined) return 'nothing';
+  if (typeof value === 'number') return String(value);
   if (Array.isArray(value) && value.length > 20) return 'a long list';
   // Cut before escaping, so that no escape sequence is cut in half.
   const text =

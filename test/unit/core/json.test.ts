@@ -13,7 +13,7 @@ describe('quoted', () => {
     expect(quoted(undefined)).toBe('nothing');
     expect(quoted(Array.from({ length: 100_000 }, () => 1))).toBe('a long list');
     expect(quoted({ a: 'y'.repeat(10_000) }).length).toBeLessThan(100);
-    expect(quoted(Number.NaN)).toBe('null');
+    expect(quoted(Number.NaN)).toBe('NaN');
   });
 });
 
