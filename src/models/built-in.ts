@@ -1,0 +1,86 @@
+import { z } from 'zod';
+import { configError, parseJsonObject, valueAt } from '../core/json.js';
+import { ACTIVATIONS, MODEL_FAMILIES, type ModelShape } from '../core/model-shape.js';
+import { didYouMean } from '../core/nearest.js';
+import { count, MAX_NAME_CHARS, MODEL_LIMITS } from './count.js';
+import { checkDimensions } from './dimensions.js';
+
+const text = z.string('a non-empty text').min(1, 'a non-empty text').max(500, 'at most 500 characters');
+const DENSITY = 'a density in (0, 1]';
+const sourcedDensity = z.strictObject(
+  { value: z.number(DENSITY).gt(0, DENSITY).max(1, DENSITY), source: text },
+  'an object with value and source',
+);
+const sourcedKvLen = z.strictObject(
+  { value: count(MODEL_LIMITS.kvLen), source: text },
+  'an object with value and source',
+);
+
+/** A file of configs/models. Every key is required except default_mlp_density: null says that nothing is published. */
+const builtInModelSchema = z.strictObject({
+  name: text.max(MAX_NAME_CHARS, `at most ${MAX_NAME_CHARS} characters`),
+  family: z.enum(MODEL_FAMILIES, `one of ${MODEL_FAMILIES.join(', ')}`),
+  num_layers: count(MODEL_LIMITS.numLayers),
+  hidden_size: count(MODEL_LIMITS.hiddenSize),
+  intermediate_size: count(MODEL_LIMITS.intermediateSize),
+  num_qo_heads: count(MODEL_LIMITS.heads),
+  num_kv_heads: count(MODEL_LIMITS.heads),
+  head_dim: count(MODEL_LIMITS.headDim),
+  vocab_size: count(MODEL_LIMITS.vocabSize),
+  activation: z.enum(ACTIVATIONS, `one of ${ACTIVATIONS.join(', ')}`),
+  gated: z.boolean('true or false'),
+  mlp_bias: z.boolean('true or false'),
+  critical_head_density: sourcedDensity.nullable(),
+  reference_kv_len: sourcedKvLen.nullable(),
+  default_mlp_density: sourcedDensity.nullable().optional(),
+  source: text,
+});
+
+/**
+ * Reads a model file in the format of configs/models.
+ * @param content text of the file
+ * @param origin file name for messages
+ * @returns the shape, checked
+ * @throws ConfigError naming the file and the JSON pointer of the first key that is wrong
+ */
+export function parseBuiltInModel(content: string, origin: string): ModelShape {
+  const json = parseJsonObject(content, origin);
+  const parsed = builtInModelSchema.safeParse(json);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    if (issue.code === 'unrecognized_keys') {
+      const key = issue.keys[0]!;
+      const hint = didYouMean(key, Object.keys(builtInModelSchema.shape));
+      throw configError(origin, [...issue.path, key], 'a known key', key, hint);
+    }
+    throw configError(origin, issue.path, issue.message, valueAt(json, issue.path));
+  }
+  const file = parsed.data;
+  const shape: ModelShape = {
+    name: file.name,
+    family: file.family,
+    numLayers: file.num_layers,
+    hiddenSize: file.hidden_size,
+    intermediateSize: file.intermediate_size,
+    numQoHeads: file.num_qo_heads,
+    numKvHeads: file.num_kv_heads,
+    headDim: file.head_dim,
+    vocabSize: file.vocab_size,
+    activation: file.activation,
+    gated: file.gated,
+    mlpBias: file.mlp_bias,
+    criticalHeadDensity: file.critical_head_density,
+    defaultMlpDensity: file.default_mlp_density ?? null,
+    referenceKvLen: file.reference_kv_len,
+    source: file.source,
+  };
+  const keys = {
+    hiddenSize: ['hidden_size'],
+    intermediateSize: ['intermediate_size'],
+    numQoHeads: ['num_qo_heads'],
+    numKvHeads: ['num_kv_heads'],
+    headDim: ['head_dim'],
+  };
+  checkDimensions(shape, keys, origin);
+  return shape;
+}
