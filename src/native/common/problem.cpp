@@ -141,6 +141,7 @@ void check_problem(const PolarProblem& p) {
   expect_range("hidden_size", p.hidden_size, 8, kMax);
   expect_range("intermediate_size", p.intermediate_size, 1, kMax);
   expect_range("activation", p.activation, POLAR_RELU, POLAR_SILU);
+  if (p.gated && p.mlp_bias) throw NativeError("E_UNSUPPORTED", "Expected a gated MLP without biases");
   if (p.hidden_size % 8 != 0) refuse("Expected a multiple of 8 for hidden_size, got " + std::to_string(p.hidden_size));
 }
 

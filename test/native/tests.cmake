@@ -1,0 +1,10 @@
+# Native tests: one program for the host code, run by `npm run test:native`.
+add_executable(polar_native_tests
+  test/native/main.cpp
+  test/native/stopping_test.cpp
+  test/native/problem_test.cpp)
+polar_cxx(polar_native_tests)
+target_link_libraries(polar_native_tests PRIVATE polar_host Threads::Threads ${CMAKE_DL_LIBS})
+# Test sources of the CPU backend, added by one line each:
+include(test/native/cpu_tests.cmake OPTIONAL)
+include(test/native/traces_tests.cmake OPTIONAL)

@@ -1,0 +1,10 @@
+# Tests of the trace tools, and the program that compares their speed with the machine's read bandwidth.
+include(src/native/traces/sources.cmake)
+add_library(polar_traces STATIC ${POLAR_TRACE_CORE})
+polar_cxx(polar_traces)
+target_link_libraries(polar_traces PUBLIC Threads::Threads)
+target_sources(polar_native_tests PRIVATE test/native/traces_test.cpp)
+target_link_libraries(polar_native_tests PRIVATE polar_traces)
+add_executable(polar_traces_bandwidth test/native/traces_bandwidth.cpp)
+polar_cxx(polar_traces_bandwidth)
+target_link_libraries(polar_traces_bandwidth PRIVATE polar_traces)
