@@ -17,6 +17,8 @@ const HF = {
   hidden_act: 'silu',
 };
 
+const unknown = () => loadModel('lama-3-8b');
+
 describe('built-in models', () => {
   // layers, d, H, H_kv, d_h, D, vocab, critical density, reference length
   const TABLE = [
@@ -129,7 +131,6 @@ describe('paths', () => {
   });
 
   it('names near matches of an unknown name', () => {
-    const unknown = () => loadModel('lama-3-8b');
     expect(unknown).toThrow(UsageError);
     expect(unknown).toThrow(/^Expected a built-in model.* for --model, got "lama-3-8b"$/);
     expect(unknown).toThrow(expect.objectContaining({ hint: expect.stringContaining('llama-3-8b') }));
