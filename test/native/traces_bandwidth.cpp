@@ -47,7 +47,7 @@ long peak_kb() {
 }
 
 void draw(const char* path) {
-  struct stat info {};
+  struct stat info{};
   if (stat(path, &info) == 0 && info.st_size == static_cast<off_t>(kRow * kTokens)) return;
   std::fclose(std::fopen(path, "wb"));
   DrawRequest request;
@@ -92,7 +92,8 @@ void memory() {
   };
   const double read = pass([](const std::uint8_t* p, const std::uint8_t* end) {
     std::uint64_t a = 0, b = 0, c = 0, d = 0;
-    for (const auto* w = reinterpret_cast<const std::uint64_t*>(p); w < reinterpret_cast<const std::uint64_t*>(end); w += 32) {
+    for (const auto* w = reinterpret_cast<const std::uint64_t*>(p); w < reinterpret_cast<const std::uint64_t*>(end);
+         w += 32) {
       for (int k = 0; k < 32; k += 4) a += w[k], b += w[k + 1], c += w[k + 2], d += w[k + 3];
     }
     keep = a + b + c + d;
@@ -122,8 +123,8 @@ int main(int argc, char** argv) {
   const double read = file_read(argv[1]);
   const double single = file_union(argv[1], {1});
   const double all = file_union(argv[1], {1, 2, 4, 8, 16, 32, 64});
-  std::printf("file:   read %.1f GB/s, union at B=1 %.1f GB/s (%.0f %%), B=1..64 %.1f GB/s (%.0f %%), peak %ld MB\n", read,
-              single, 100 * single / read, all, 100 * all / read, peak_kb() / 1024);
+  std::printf("file:   read %.1f GB/s, union at B=1 %.1f GB/s (%.0f %%), B=1..64 %.1f GB/s (%.0f %%), peak %ld MB\n",
+              read, single, 100 * single / read, all, 100 * all / read, peak_kb() / 1024);
   memory();
   return 0;
 }

@@ -85,7 +85,7 @@ bool contains(const std::string& text, const std::string& part) { return text.fi
 // Straight from the definition: the union of each batch, one bit at a time.
 BatchUnion slow_union(const Bytes& masks, std::uint64_t tokens, std::uint64_t neurons, std::uint64_t batch,
                       std::uint64_t trials, std::uint64_t seed) {
-  const auto place = permutation(tokens, seed);
+  const auto place = draw_places(tokens, tokens, seed);
   const std::uint64_t row = row_bytes(Element::kMask, neurons);
   std::vector<double> counts;
   for (std::uint64_t i = 0; i < trials; ++i) {
@@ -165,8 +165,14 @@ TEST("traces: every 16-bit pattern is active exactly when its value is > 0") {
 }
 
 TEST("traces: float rows of odd width, NaN and denormals") {
-  const float special[] = {0.0f, -0.0f, 1.0f, -1.0f, std::numeric_limits<float>::infinity(),
-                           -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN(), 1e-45f};
+  const float special[] = {0.0f,
+                           -0.0f,
+                           1.0f,
+                           -1.0f,
+                           std::numeric_limits<float>::infinity(),
+                           -std::numeric_limits<float>::infinity(),
+                           std::numeric_limits<float>::quiet_NaN(),
+                           1e-45f};
   for (const Isa isa : available()) {
     for (std::size_t n = 1; n <= 70; ++n) {
       Bytes source(n * 4);
@@ -212,8 +218,8 @@ TEST("traces: union of random batches equals the definition, for every width, th
 TEST("traces: several files are read as one, at their offsets") {
   const Bytes masks = random_masks(50, 40, 20, 3);
   Bytes first(masks.begin(), masks.begin() + 20 * 5);
-  Bytes second(13, 0xFF);
-  second.insert(second.end(), masks.begin() + 20 * 5, masks.end());
+  Bytes second(13 + 30 * 5, 0xFF);
+  std::copy(masks.begin() + 20 * 5, masks.end(), second.begin() + 13);
   const TempFile whole(masks), a(first), b(second);
   UnionRequest request = request_for(whole, 50, 40);
   const UnionResult expected = measure_union(request);
@@ -261,15 +267,27 @@ TEST("traces: trials and memory limit the number of batches") {
   CHECK((plan_trials(request, 1000) == std::vector<std::uint64_t>{1000, 1, 1}));
 }
 
-TEST("traces: the permutation is one, differs by seed and is uniform in its first place") {
-  auto place = permutation(1000, 1);
-  CHECK(place != permutation(1000, 2));
-  std::sort(place.begin(), place.end());
-  for (std::uint32_t i = 0; i < 1000; ++i) CHECK_EQ(place[i], i);
-  int counts[5] = {};
-  for (std::uint64_t seed = 0; seed < 5000; ++seed) ++counts[permutation(5, seed)[0]];
-  // Binomial(5000, 1/5): standard deviation 28
-  for (const int count : counts) CHECK(std::abs(count - 1000) < 4 * 28);
+TEST("traces: places are a permutation, its prefix does not depend on the limit, and it is uniform") {
+  const auto all = draw_places(1000, 1000, 1);
+  CHECK(all != draw_places(1000, 1000, 2));
+  auto sorted = all;
+  std::sort(sorted.begin(), sorted.end());
+  for (std::uint32_t i = 0; i < 1000; ++i) CHECK_EQ(sorted[i], i);
+  const auto prefix = draw_places(1000, 37, 1);
+  for (std::uint32_t i = 0; i < 1000; ++i) CHECK_EQ(prefix[i], all[i] < 37 ? all[i] : kNoPlace);
+  // All 24 orders of four tokens: Binomial(24000, 1/24) has standard deviation 31.
+  int counts[256] = {};
+  for (std::uint64_t seed = 0; seed < 24000; ++seed) {
+    const auto p = draw_places(4, 4, seed);
+    ++counts[p[0] * 64 + p[1] * 16 + p[2] * 4 + p[3]];
+  }
+  int orders = 0;
+  for (const int count : counts) {
+    if (count == 0) continue;
+    ++orders;
+    CHECK(std::abs(count - 1000) < 5 * 31);
+  }
+  CHECK_EQ(orders, 24);
 }
 
 TEST("traces: malformed requests are refused before a byte is read") {
@@ -282,12 +300,13 @@ TEST("traces: malformed requests are refused before a byte is read") {
   CHECK(contains(failure([](auto& r) { r.segments[0].tokens = 11; }), "Expected 22 bytes from offset 0"));
   CHECK(contains(failure([](auto& r) { r.segments[0].offset = 1; }), "from offset 1"));
   CHECK(contains(failure([](auto& r) { r.segments[0].offset = ~0ull; }), "from offset 18446744073709551615"));
-  CHECK(contains(failure([](auto& r) { r.segments[0].tokens = ~0ull; }), "Expected at most 67108864 tokens"));
+  CHECK(contains(failure([](auto& r) { r.segments[0].tokens = ~0ull; }), "Expected at most 33554432 tokens"));
   CHECK(contains(failure([](auto& r) { r.segments[0].tokens = 0; }), "Expected at least one token"));
   CHECK(contains(failure([](auto& r) { r.segments.clear(); }), "Expected at least one token"));
   CHECK(contains(failure([](auto& r) { r.neurons = 0; }), "neurons"));
   CHECK(contains(failure([](auto& r) { r.neurons = kMaxNeurons + 1; }), "neurons"));
-  CHECK(contains(failure([](auto& r) { r.batch_sizes = {1, 11}; }), "Expected at most 10 (tokens of the trace) for batch, got 11"));
+  CHECK(contains(failure([](auto& r) { r.batch_sizes = {1, 11}; }),
+                 "Expected at most 10 (tokens of the trace) for batch, got 11"));
   CHECK(contains(failure([](auto& r) { r.batch_sizes = {0}; }), "ascending batch sizes"));
   CHECK(contains(failure([](auto& r) { r.batch_sizes = {4, 2}; }), "ascending batch sizes"));
   CHECK(contains(failure([](auto& r) { r.max_trials = 0; }), "trials"));
@@ -303,8 +322,7 @@ TEST("traces: a mask with bits past the last neuron names the first such token")
   UnionRequest request = request_for(file, 30, 9);
   request.threads = 4;
   request.chunk_bytes = 6;
-  CHECK_EQ(failure_of([&] { measure_union(request); }),
-           "Expected no bit set past neuron 8 for mask of token, got 17");
+  CHECK_EQ(failure_of([&] { measure_union(request); }), "Expected no bit set past neuron 8 for mask of token, got 17");
 }
 
 TEST("traces: a cancelled measurement stops") {
