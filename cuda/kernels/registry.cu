@@ -11,9 +11,8 @@ const AttentionKernel* const kAttention[] = {
 };
 
 const MlpKernel* const kMlp[] = {
-    &kMlpDense,     &kMlpCublaslt,     &kMlpSelective,     &kMlpGatherDense,
-    &kMlpUpDense,   &kMlpUpCublaslt,   &kMlpUpSelective,   &kMlpUpGatherDense,
-    &kMlpDownDense, &kMlpDownCublaslt, &kMlpDownSelective, &kMlpDownGatherDense,
+    &kMlpDense,       &kMlpCublaslt,      &kMlpSelective, &kMlpGatherDense,  &kMlpUpDense,       &kMlpUpCublaslt,
+    &kMlpUpSelective, &kMlpUpGatherDense, &kMlpDownDense, &kMlpDownCublaslt, &kMlpDownSelective, &kMlpDownGatherDense,
 };
 
 }  // namespace
