@@ -1,4 +1,6 @@
+import { BACKENDS, CACHE_MODES, DTYPES, SCOPES, VARIANTS } from '../core/cell.js';
 import { InternalError } from '../core/errors.js';
+import { STATUSES } from '../core/outcome.js';
 import type { Row } from '../core/row.js';
 import { COLUMNS } from './columns.js';
 
@@ -30,6 +32,15 @@ const ONLY_OK_HAS: readonly (keyof Row)[] = [
   'speedup_ci_high',
 ];
 
+const WORDS: readonly (readonly [column: keyof Row, allowed: readonly string[]])[] = [
+  ['backend', BACKENDS],
+  ['dtype', DTYPES],
+  ['cache_mode', CACHE_MODES],
+  ['scope', SCOPES],
+  ['variant', VARIANTS],
+  ['status', STATUSES],
+];
+
 function describe(value: unknown): string {
   return typeof value === 'string' ? JSON.stringify(value) : String(value);
 }
@@ -57,6 +68,9 @@ export function checkRow(row: Row): Row {
     } else if (type === 'integer' && !Number.isInteger(value)) {
       fail(row, 'an integer', header);
     }
+  }
+  for (const [header, allowed] of WORDS) {
+    if (!allowed.some((word) => word === row[header])) fail(row, `one of ${allowed.join(', ')}`, header);
   }
   if (row.status === 'ok') {
     for (const header of OK_NEEDS) if (row[header] === null) fail(row, 'a number on an ok row', header);

@@ -24,6 +24,7 @@ export const SHAPE: ModelShape = {
   gated: true,
   mlpBias: false,
   criticalHeadDensity: { value: 0.5, source: 'test' },
+  defaultMlpDensity: null,
   referenceKvLen: null,
   source: 'test',
 };

@@ -222,6 +222,16 @@ describe('checkRow', () => {
     expect(checkRow(row)).toBe(row);
   });
 
+  it.each(['backend', 'dtype', 'cache_mode', 'scope', 'variant', 'status'])(
+    'refuses another word for %s',
+    (header) => {
+      // Rows also come from files, where the compiler has not looked.
+      expect(() => checkRow({ ...row, [header]: 'other' })).toThrow(
+        new RegExp(`Expected one of .* for ${header} .*"other"`),
+      );
+    },
+  );
+
   it('refuses a latency or a missing reason on a row that is not ok', () => {
     expect(() => checkRow({ ...row, status: 'failed', reason: 'r' })).toThrow(
       /Expected null on a row that is failed for latency_us_median/,

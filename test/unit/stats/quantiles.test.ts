@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InternalError } from '../../../src/core/errors.js';
 import { median, quantile, quartiles, sorted } from '../../../src/stats/quantiles.js';

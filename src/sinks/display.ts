@@ -1,0 +1,150 @@
+import type { Row } from '../core/row.js';
+import { sanitizeForTerminal } from '../report/sanitize.js';
+
+/** Rows shown under one heading: everything that a heading names is the same for all of them. */
+export interface RowGroup {
+  readonly title: string;
+  readonly rows: readonly Row[];
+}
+
+/** What people read of a row, every text safe for a terminal. */
+export interface DisplayRow {
+  readonly batch: string;
+  readonly kvLen: string;
+  readonly variant: string;
+  readonly kernel: string;
+  readonly density: string;
+  readonly latency: string;
+  readonly gbPerS: string;
+  readonly pctOfBound: string;
+  readonly speedup: string;
+  readonly status: string;
+}
+
+/** Headings of the columns of DisplayRow, in order. */
+export const DISPLAY_HEADINGS: Readonly<Record<keyof DisplayRow, string>> = {
+  batch: 'batch',
+  kvLen: 'kv_len',
+  variant: 'variant',
+  kernel: 'kernel',
+  density: 'density',
+  latency: 'latency',
+  gbPerS: 'GB/s',
+  pctOfBound: '% bound',
+  speedup: 'speedup (95 %)',
+  status: 'status',
+};
+
+export const NOT_AVAILABLE = '-';
+
+/** Three significant digits without an exponent: 0.0123, 1.23, 12.3, 123, 1234. */
+export function threeDigits(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toFixed(Math.min(digits, 6));
+}
+
+const LATENCY_UNITS: readonly (readonly [fromUs: number, unit: string])[] = [
+  [1e6, 's'],
+  [1e3, 'ms'],
+  [1, 'us'],
+];
+
+/** Microseconds in the unit that people read best: `950 us`, `1.20 ms`, `2.00 s`. */
+export function formatLatency(us: number): string {
+  const [scale, unit] = LATENCY_UNITS.find(([from]) => us >= from) ?? [1e-3, 'ns'];
+  return `${threeDigits(us / scale)} ${unit}`;
+}
+
+function latencyWithNoise(row: Row): string {
+  const { latency_us_median: us, latency_us_ci_low: low, latency_us_ci_high: high } = row;
+  if (us === null) return NOT_AVAILABLE;
+  if (low === null || high === null) return formatLatency(us);
+  // The farther end of the interval, so that the stated range contains all of it.
+  const noise = (100 * Math.max(us - low, high - us)) / us;
+  return `${formatLatency(us)} ±${noise < 10 ? noise.toFixed(1) : noise.toFixed(0)}%`;
+}
+
+/** Whether the row is what the speedups of its cell are relative to. */
+export function isBaseline(row: Row): boolean {
+  return row.baseline_kernel !== null && row.baseline_kernel === row.kernel;
+}
+
+function speedupWithInterval(row: Row): string {
+  const { speedup, speedup_ci_low: low, speedup_ci_high: high } = row;
+  if (isBaseline(row)) return 'baseline';
+  if (speedup === null) return NOT_AVAILABLE;
+  const ratio = `${threeDigits(speedup)}x`;
+  return low === null || high === null ? ratio : `${ratio} ${threeDigits(low)}-${threeDigits(high)}`;
+}
+
+function density(row: Row): string {
+  const shares = [row.head_density, row.mlp_density].filter((v) => v !== null);
+  return shares.length === 0 ? NOT_AVAILABLE : shares.map((v) => String(Number(v.toFixed(3)))).join('/');
+}
+
+/** The kernel id without the scope, which the heading already names. */
+export function shortKernel(row: Row): string {
+  const prefix = `${row.scope}/`;
+  return sanitizeForTerminal(row.kernel.startsWith(prefix) ? row.kernel.slice(prefix.length) : row.kernel);
+}
+
+export function displayRow(row: Row): DisplayRow {
+  // Rows may come from a file, so not even the words of a fixed list are trusted here.
+  const safe = sanitizeForTerminal;
+  return {
+    batch: String(row.batch_size),
+    kvLen: row.kv_len === null ? NOT_AVAILABLE : String(row.kv_len),
+    variant: safe(row.variant),
+    kernel: shortKernel(row),
+    density: density(row),
+    latency: latencyWithNoise(row),
+    gbPerS: row.achieved_gb_per_s === null ? NOT_AVAILABLE : threeDigits(row.achieved_gb_per_s),
+    pctOfBound: row.pct_of_bound === null ? NOT_AVAILABLE : row.pct_of_bound.toFixed(0),
+    speedup: speedupWithInterval(row),
+    status: safe(row.status),
+  };
+}
+
+/** Groups by scope and by what else a heading says, in the order of the first row of each. */
+export function groupRows(rows: readonly Row[]): RowGroup[] {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const parts = [
+      row.model,
+      row.scope,
+      row.dtype,
+      `${row.cache_mode} cache`,
+      `${row.backend} (${row.device})`,
+    ];
+    const title = parts.map(sanitizeForTerminal).join(', ');
+    const group = groups.get(title);
+    if (group === undefined) groups.set(title, [row]);
+    else group.push(row);
+  }
+  return [...groups].map(([title, members]) => ({ title, rows: members }));
+}
+
+/**
+ * What a table has no room for: why a row is not ok, and warnings. A text that several rows share is said once.
+ *
+ * @returns one line per text, safe for a terminal
+ */
+export function notesOf(rows: readonly Row[]): string[] {
+  const notes = new Map<string, string[]>();
+  for (const row of rows) {
+    const place = `batch ${row.batch_size}${row.kv_len === null ? '' : `, kv_len ${row.kv_len}`}`;
+    const where = `${place}, ${shortKernel(row)}`;
+    const said = [
+      row.status === 'ok' ? null : `${row.status}: ${row.reason ?? 'no reason given'}`,
+      row.warnings === null ? null : `warning: ${row.warnings}`,
+    ];
+    for (const text of said) {
+      if (text !== null) notes.set(text, [...(notes.get(text) ?? []), where]);
+    }
+  }
+  return [...notes].map(([text, where]) => {
+    const others = where.length > 1 ? ` (and ${where.length - 1} more)` : '';
+    return `${where[0] ?? ''}${others}: ${sanitizeForTerminal(text)}`;
+  });
+}

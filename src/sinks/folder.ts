@@ -1,0 +1,117 @@
+import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { UsageError } from '../core/errors.js';
+import type { SweepPlan } from '../core/plan.js';
+import type { Row } from '../core/row.js';
+import { csvHeader, csvRows } from './csv.js';
+import { jsonDocument } from './json.js';
+import { appendLine, probeWritable, replaceFile } from './durable.js';
+import { recordToLine, type CellRecord } from './samples-line.js';
+import { toSnakeCase } from './snake-case.js';
+
+/** What a result folder always holds. */
+export const RESULT_FILES = {
+  plan: 'plan.json',
+  environment: 'env.json',
+  rows: 'rows.csv',
+  samples: 'samples.jsonl',
+} as const;
+
+/**
+ * A result folder. Everything is on the disk before a method returns: rows.csv is always whole, samples.jsonl has one
+ * line per finished cell. All writes throw SinkError with the path.
+ */
+export class ResultFolder {
+  private rowsCsv = csvHeader();
+
+  /** @param path absolute; @param created folders that preparing made, deepest first */
+  constructor(
+    readonly path: string,
+    private readonly created: readonly string[],
+  ) {}
+
+  private file(name: keyof typeof RESULT_FILES): string {
+    return join(this.path, RESULT_FILES[name]);
+  }
+
+  /** Writes plan.json, and rows.csv with its header alone: an interrupted run has all its files from the start. */
+  writePlan(plan: SweepPlan): void {
+    replaceFile(this.file('plan'), jsonDocument(toSnakeCase(plan)));
+    replaceFile(this.file('rows'), this.rowsCsv);
+  }
+
+  /** Writes env.json; may be called again when more is known (ceilings after the sweep, the A/A spread). */
+  writeEnvironment(environment: Readonly<Record<string, unknown>>): void {
+    replaceFile(this.file('environment'), jsonDocument(environment));
+  }
+
+  /** Keeps one finished cell: its samples first, so that no row exists whose samples are lost. */
+  writeCell(record: CellRecord, rows: readonly Row[]): void {
+    appendLine(this.file('samples'), recordToLine(record));
+    const next = this.rowsCsv + csvRows(rows);
+    replaceFile(this.file('rows'), next);
+    this.rowsCsv = next;
+  }
+
+  /** Takes back the folders that preparing made, as far as they are empty; for an error before anything was written. */
+  discardIfEmpty(): void {
+    removeEmpty(this.created);
+  }
+}
+
+function removeEmpty(folders: readonly string[]): void {
+  for (const folder of folders) {
+    if (!existsSync(folder)) continue;
+    if (readdirSync(folder).length > 0) return;
+    rmdirSync(folder);
+  }
+}
+
+/** The folders that creating `path` makes, deepest first. */
+function missingFolders(path: string): string[] {
+  const missing: string[] = [];
+  for (let at = path; !existsSync(at) && at !== dirname(at); at = dirname(at)) missing.push(at);
+  return missing;
+}
+
+function refuseUnlessEmpty(path: string, given: string): void {
+  if (!statSync(path).isDirectory()) {
+    throw new UsageError(`Expected a folder for --out, got the file ${given}`, {
+      hint: 'Name a folder that is absent or empty.',
+    });
+  }
+  const entries = readdirSync(path).length;
+  if (entries > 0) {
+    throw new UsageError(
+      `Expected an absent or empty folder for --out, got ${given} with ${entries} ${entries === 1 ? 'entry' : 'entries'}`,
+      { hint: 'Choose another folder, or continue a sweep with --resume.' },
+    );
+  }
+}
+
+/**
+ * Makes a folder ready to take results, before anything is measured: creates it where it is absent and proves by
+ * writing that it takes files.
+ *
+ * @param given as the user wrote it; relative to the current folder
+ * @throws UsageError when it is a file, not empty or not writable; nothing that was created stays behind
+ */
+export function prepareFolder(given: string): ResultFolder {
+  const path = resolve(given);
+  let created: string[] = [];
+  try {
+    if (existsSync(path)) refuseUnlessEmpty(path, given);
+    created = missingFolders(path);
+    mkdirSync(path, { recursive: true });
+    probeWritable(path);
+  } catch (cause) {
+    removeEmpty(created);
+    if (cause instanceof UsageError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(`Expected a writable folder for --out, got ${given} (${why})`, {
+      hint: 'Choose a folder on a disk with free space where you may create files.',
+      cause,
+    });
+  }
+  return new ResultFolder(path, created);
+}
