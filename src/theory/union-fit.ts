@@ -67,7 +67,7 @@ const cost = (r: readonly number[]): number => r.reduce((s, v) => s + v * v, 0);
 
 /** The best of a coarse grid over the whole range: the least-squares surface has long flat valleys. */
 function gridStart(points: readonly Known[]): Pair {
-  const steps = 24;
+  const steps = 14;
   let best: Pair = [0, 0];
   let bestCost = Infinity;
   for (let i = 0; i <= steps; i++) {
