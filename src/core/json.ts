@@ -8,15 +8,17 @@ import { ConfigError } from './errors.js';
 export function quoted(value: unknown, maxChars = 60): string {
   if (value === undefined) return 'nothing';
   if (typeof value === 'number') return String(value);
-  if (Array.isArray(value) && value.length > 20) return 'a long list';
+  // Described, not printed: nesting in an untrusted file may be deep enough to exhaust the stack of a printer.
+  if (Array.isArray(value)) return value.length === 0 ? '[]' : `a list of ${value.length}`;
+  if (typeof value === 'object' && value !== null)
+    return Object.keys(value).length === 0 ? '{}' : 'an object';
   // Cut before escaping, so that no escape sequence is cut in half.
   const text =
     typeof value === 'string' && value.length > maxChars ? `${value.slice(0, maxChars)}...` : value;
-  const json = (JSON.stringify(text) ?? String(value)).replace(
+  return (JSON.stringify(text) ?? String(value)).replace(
     /[\u007f-\u009f]/g,
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
-  return json.length > 6 * maxChars + 10 ? `${json.slice(0, maxChars)}...` : json;
 }
 
 /**

@@ -11,9 +11,19 @@ describe('quoted', () => {
   it('cuts long text and names what is missing', () => {
     expect(quoted('x'.repeat(1000))).toBe(`"${'x'.repeat(60)}..."`);
     expect(quoted(undefined)).toBe('nothing');
-    expect(quoted(Array.from({ length: 100_000 }, () => 1))).toBe('a long list');
-    expect(quoted({ a: 'y'.repeat(10_000) }).length).toBeLessThan(100);
+    expect(quoted([])).toBe('[]');
+    expect(quoted([1, 2])).toBe('a list of 2');
+    expect(quoted({ a: 1 })).toBe('an object');
     expect(quoted(Number.NaN)).toBe('NaN');
+  });
+});
+
+describe('a value that is nested without end', () => {
+  it('is described instead of walked', () => {
+    const document = parseJsonObject(`{"a": ${'['.repeat(200_000)}${']'.repeat(200_000)}}`, 'x.json');
+    expect(configError('x.json', ['a'], 'a number', document['a']).message).toBe(
+      'Expected a number for /a in x.json, got a list of 1',
+    );
   });
 });
 

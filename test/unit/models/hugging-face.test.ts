@@ -153,6 +153,10 @@ describe('families that are read', () => {
     expect(refusal(broken).message).toContain('/text_config/hidden_size in config.json');
   });
 
+  it('reads the root where the root has the dimensions, whatever text_config repeats', () => {
+    expect(parse({ ...LLAMA, text_config: { ...LLAMA, hidden_size: 512 } }).hiddenSize).toBe(4096);
+  });
+
   it('accepts expert and latent keys that are switched off', () => {
     expect(parse({ ...LLAMA, num_local_experts: 0, q_lora_rank: null }).hiddenSize).toBe(4096);
   });
