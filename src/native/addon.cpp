@@ -1,6 +1,7 @@
 // The exports. src/backends/native/addon.ts is their typed mirror.
 #include <napi.h>
 
+#include "addon_traces.h"
 #include "worker.h"
 
 namespace {
@@ -44,6 +45,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["measureCell"] = Napi::Function::New(env, cell, "measureCell");
   exports["progress"] = Napi::Function::New(env, call_progress, "progress");
   exports["abort"] = Napi::Function::New(env, abort, "abort");
+  register_traces(env, exports);
   return exports;
 }
 
