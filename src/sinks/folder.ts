@@ -53,6 +53,12 @@ export class ResultFolder {
     this.rowsCsv = next;
   }
 
+  /** Replaces all rows: the final ceilings of a run change bounds that were written with the first ones. */
+  rewriteRows(rows: readonly Row[]): void {
+    this.rowsCsv = csvHeader() + csvRows(rows);
+    replaceFile(this.file('rows'), this.rowsCsv);
+  }
+
   /** Takes back the folders that preparing made, as far as they are empty; for an error before anything was written. */
   discardIfEmpty(): void {
     removeEmpty(this.created);

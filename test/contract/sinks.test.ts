@@ -4,7 +4,8 @@ import { describe, expect, it } from 'vitest';
 import type { Row } from '../../src/core/row.js';
 import { COLUMN_HEADERS, COLUMNS } from '../../src/report/columns.js';
 import { sanitizeForTerminal } from '../../src/report/sanitize.js';
-import { createSink, FORMATS, type Format, type SinkOptions } from '../../src/sinks/sink.js';
+import { createSink } from '../../src/sinks/create.js';
+import { FORMATS, type Format, type SinkOptions } from '../../src/sinks/sink.js';
 import {
   ALL_ROWS,
   baselineRow,

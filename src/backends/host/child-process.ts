@@ -1,0 +1,138 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+import {
+  BackendUnavailableError,
+  NativeError,
+  type NativeErrorCode,
+  type PolarBenchError,
+} from '../../core/errors.js';
+import type { Progress } from '../backend.js';
+import type { ChildCall, ChildMessage, ChildRequest, ChildValue } from './protocol.js';
+
+/** Without a sign of life for this long a call counts as hung. Filling gigabytes reports at least once a second. */
+const HANG_MS = 60_000;
+const STDERR_KEPT = 2_000;
+
+interface PendingCall {
+  readonly id: number;
+  readonly resolve: (value: ChildValue) => void;
+  readonly reject: (error: PolarBenchError) => void;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+  lastSign: number;
+}
+
+export interface ChildOptions {
+  /** Milliseconds without a sign of life after which a call is E_HUNG; tests shorten it. */
+  readonly hangMs?: number;
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+function nativeError(code: string, message: string): PolarBenchError {
+  if (code === 'E_BACKEND_UNAVAILABLE') {
+    return new BackendUnavailableError(message, { hint: 'Run `polar-bench doctor` to see what is missing' });
+  }
+  return new NativeError(code as NativeErrorCode, message);
+}
+
+/**
+ * The measuring child process: started on the first call and again after it died. One call at a time; a call that
+ * ends with the death of the child rejects with E_CRASHED, one without signs of life with E_HUNG (the child is killed).
+ */
+export class MeasuringProcess {
+  private child: ChildProcess | null = null;
+  private pending: PendingCall | null = null;
+  private watchdog: NodeJS.Timeout | null = null;
+  private stderr = '';
+  private nextId = 1;
+
+  constructor(private readonly options: ChildOptions = {}) {}
+
+  call(call: ChildRequest, onProgress?: (progress: Progress) => void): Promise<ChildValue> {
+    if (this.pending !== null) {
+      return Promise.reject(
+        new NativeError('E_NATIVE', 'Expected one call at a time, got another while one runs'),
+      );
+    }
+    const child = this.child ?? this.start();
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.pending = { id, resolve, reject, onProgress, lastSign: performance.now() };
+      this.watchdog = setInterval(() => this.checkHang(), 250);
+      const message: ChildCall = { id, call };
+      child.send(message, (error) => {
+        if (error !== null)
+          this.fail(new NativeError('E_CRASHED', `The measuring process is gone: ${error.message}`));
+      });
+    });
+  }
+
+  /** Kills the child; a call under way rejects with E_CRASHED. */
+  async close(): Promise<void> {
+    const child = this.child;
+    if (child === null) return;
+    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
+    child.kill('SIGKILL');
+    await gone;
+  }
+
+  private start(): ChildProcess {
+    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), [], {
+      serialization: 'advanced',
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: { ...process.env, ...this.options.env },
+    });
+    this.child = child;
+    this.stderr = '';
+    child.stderr?.on('data', (data: Buffer) => {
+      this.stderr = (this.stderr + data.toString('utf8')).slice(-STDERR_KEPT);
+    });
+    child.on('message', (message: ChildMessage) => this.receive(message));
+    child.on('error', (error) =>
+      this.fail(new NativeError('E_CRASHED', `The measuring process failed: ${error.message}`)),
+    );
+    child.on('exit', (code, signal) => {
+      if (this.child === child) this.child = null;
+      const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`;
+      const said =
+        this.stderr.trim() === '' ? '' : `; it said: ${this.stderr.trim().split('\n').at(-1) ?? ''}`;
+      this.fail(new NativeError('E_CRASHED', `The measuring process ${how}${said}`));
+    });
+    return child;
+  }
+
+  private receive(message: ChildMessage): void {
+    const pending = this.pending;
+    if (pending === null) return;
+    pending.lastSign = performance.now();
+    if (message.type === 'progress') {
+      pending.onProgress?.({ phase: message.phase, fraction: message.fraction });
+      return;
+    }
+    if (message.id !== pending.id) return;
+    this.settle();
+    if (message.type === 'value') pending.resolve(message.value);
+    else pending.reject(nativeError(message.code, message.message));
+  }
+
+  private checkHang(): void {
+    const limit = this.options.hangMs ?? HANG_MS;
+    if (this.pending === null || performance.now() - this.pending.lastSign < limit) return;
+    this.fail(new NativeError('E_HUNG', `The measuring process gave no sign of life for ${limit / 1000} s`));
+    this.child?.kill('SIGKILL');
+    this.child = null;
+  }
+
+  private settle(): void {
+    this.pending = null;
+    if (this.watchdog !== null) clearInterval(this.watchdog);
+    this.watchdog = null;
+  }
+
+  private fail(error: PolarBenchError): void {
+    const pending = this.pending;
+    if (pending === null) return;
+    this.settle();
+    pending.reject(error);
+  }
+}

@@ -1,0 +1,35 @@
+import type { Backend } from '../backends/backend.js';
+import { AUTO_ORDER, openBackend } from '../backends/registry.js';
+import type { BackendName } from '../core/cell.js';
+import type { DeviceFacts } from '../core/environment.js';
+import { BackendUnavailableError } from '../core/errors.js';
+
+export interface ChosenBackend {
+  readonly backend: Backend;
+  readonly facts: DeviceFacts;
+  /** What was tried before it and why it was not taken; empty where it was named. */
+  readonly passedOver: readonly string[];
+}
+
+/**
+ * Opens the backend that was asked for. `auto` takes CUDA when a usable device is there, else the CPU, and says why;
+ * a backend that was named is never replaced.
+ * @throws BackendUnavailableError what was tried and why it failed
+ */
+export async function chooseBackend(wanted: BackendName | 'auto', device: number): Promise<ChosenBackend> {
+  const candidates = wanted === 'auto' ? AUTO_ORDER : [wanted];
+  const passedOver: string[] = [];
+  for (const name of candidates) {
+    const backend = openBackend(name, name === 'cpu' && wanted === 'auto' ? 0 : device);
+    try {
+      return { backend, facts: await backend.describe(), passedOver };
+    } catch (error) {
+      await backend.close();
+      if (!(error instanceof Error)) throw error;
+      passedOver.push(`${name}: ${error.message}`);
+    }
+  }
+  throw new BackendUnavailableError(`Expected a usable backend, got none (${passedOver.join('; ')})`, {
+    hint: 'Run `polar-bench doctor`; `--backend cpu` works on every machine.',
+  });
+}
