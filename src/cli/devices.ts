@@ -5,6 +5,7 @@ import { EXIT, PolarBenchError } from '../core/errors.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
 import { jsonDocument } from '../sinks/json.js';
 import { oneOf } from './flags.js';
+import { plainTable } from './plain-table.js';
 import { gigabytes, type Terminal, warn } from './terminal.js';
 
 interface DeviceReport {
@@ -48,17 +49,13 @@ export async function devices(
     terminal.stdout.write(jsonDocument({ schema_version: 1, devices: list }));
     return EXIT.ok;
   }
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({
-    head: ['backend', 'device', 'memory', 'cache', 'read ceiling', `${dtype} ceiling`],
-    style: { head: [], border: [] },
-  });
+  const rows: string[][] = [];
   for (const { backend, facts, ceilings, error } of reports) {
     if (facts === null || ceilings === null) {
       warn(terminal, `${backend} is not available: ${error}`);
       continue;
     }
-    table.push([
+    rows.push([
       backend,
       sanitizeForTerminal(facts.name),
       gigabytes(facts.totalMemoryBytes),
@@ -67,6 +64,7 @@ export async function devices(
       `${ceilings.matrixTflopPerS.toPrecision(3)} TFLOP/s`,
     ]);
   }
-  terminal.stdout.write(`${table.toString()}\n`);
+  const head = ['backend', 'device', 'memory', 'cache', 'read ceiling', `${dtype} ceiling`];
+  terminal.stdout.write(await plainTable(head, rows));
   return EXIT.ok;
 }

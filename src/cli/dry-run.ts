@@ -2,6 +2,7 @@ import type { DeviceFacts } from '../core/environment.js';
 import type { SweepPlan } from '../core/plan.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
 import { memoryOf } from '../theory/memory.js';
+import { plainTable } from './plain-table.js';
 import { duration, gigabytes, type Terminal } from './terminal.js';
 
 /** Filling, verifying and warming up take about as long as half the sampling. */
@@ -9,18 +10,13 @@ const OVERHEAD = 1.5;
 
 /** Prints what a sweep would do: cells, candidates, memory, and an upper estimate of its time. Measures nothing. */
 export async function printPlan(plan: SweepPlan, facts: DeviceFacts, terminal: Terminal): Promise<void> {
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({
-    head: ['model', 'scope', 'B', 'N', 'kernels', 'memory', 'with rotation'],
-    style: { head: [], border: [] },
-  });
-  for (const cell of plan.cells) {
+  const rows = plan.cells.map((cell) => {
     const memory = memoryOf(cell, {
       mode: cell.cacheMode,
       lastLevelCacheBytes: facts.lastLevelCacheBytes,
     });
     const fits = memory.requiredBytes <= facts.freeMemoryBytes;
-    table.push([
+    return [
       sanitizeForTerminal(cell.model.name),
       cell.scope,
       String(cell.batchSize),
@@ -28,10 +24,11 @@ export async function printPlan(plan: SweepPlan, facts: DeviceFacts, terminal: T
       String(cell.candidates.length),
       `${gigabytes(memory.requiredBytes)}${fits ? '' : ' (will be skipped)'}`,
       `${gigabytes(memory.rotationBytes)} in ${memory.rotationCopies}`,
-    ]);
-  }
+    ];
+  });
   const seconds = plan.cells.length * plan.sampling.maxTimeS * OVERHEAD;
-  terminal.stdout.write(`${table.toString()}\n`);
+  const head = ['model', 'scope', 'B', 'N', 'kernels', 'memory', 'with rotation'];
+  terminal.stdout.write(await plainTable(head, rows));
   terminal.stdout.write(
     `${plan.cells.length} cells on ${sanitizeForTerminal(facts.name)} (${facts.backend}), at most about ${duration(seconds)}; nothing was measured\n`,
   );

@@ -3,6 +3,7 @@ import { listModels } from '../models/load.js';
 import { jsonDocument } from '../sinks/json.js';
 import { toSnakeCase } from '../sinks/snake-case.js';
 import { oneOf } from './flags.js';
+import { plainTable } from './plain-table.js';
 import type { Terminal } from './terminal.js';
 
 /** `polar-bench models` */
@@ -15,28 +16,22 @@ export async function models(options: Readonly<Record<string, string>>, terminal
     );
     return EXIT.ok;
   }
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({
-    head: ['model', 'layers', 'd', 'heads', 'kv heads', 'd_h', 'D', 'activation', 'head density', 'N'],
-    style: { head: [], border: [] },
-  });
-  for (const m of shapes) {
-    table.push(
-      [
-        m.name,
-        m.numLayers,
-        m.hiddenSize,
-        m.numQoHeads,
-        m.numKvHeads,
-        m.headDim,
-        m.intermediateSize,
-        m.gated ? `${m.activation} gated` : m.activation,
-        m.criticalHeadDensity?.value ?? '-',
-        m.referenceKvLen?.value ?? '-',
-      ].map(String),
-    );
-  }
-  terminal.stdout.write(`${table.toString()}\n`);
+  const rows = shapes.map((m) =>
+    [
+      m.name,
+      m.numLayers,
+      m.hiddenSize,
+      m.numQoHeads,
+      m.numKvHeads,
+      m.headDim,
+      m.intermediateSize,
+      m.gated ? `${m.activation} gated` : m.activation,
+      m.criticalHeadDensity?.value ?? '-',
+      m.referenceKvLen?.value ?? '-',
+    ].map(String),
+  );
+  const head = ['model', 'layers', 'd', 'heads', 'kv heads', 'd_h', 'D', 'activation', 'head density', 'N'];
+  terminal.stdout.write(await plainTable(head, rows));
   terminal.stdout.write(
     'head density: share of heads (KV groups) that keeps accuracy within 1 %, as published; N: the sequence length it was measured at\n',
   );

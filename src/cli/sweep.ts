@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 
 import type { Cell } from '../core/cell.js';
 import type { DeviceFacts } from '../core/environment.js';
-import { EXIT, PlanError } from '../core/errors.js';
+import { EXIT, PolarBenchError } from '../core/errors.js';
 import type { ModelShape } from '../core/model-shape.js';
 import type { SweepPlan } from '../core/plan.js';
 import { expandSweep } from '../plan/expand.js';
@@ -34,9 +34,13 @@ function planOf(
   });
   if (plan.cells.length === 0) {
     const why = plan.exclusions.map((e) => `${e.model} ${e.scope} ${e.variant}: ${e.reason}`).join('; ');
-    throw new PlanError(`Expected something to measure, got an empty plan (${why})`, {
-      hint: 'Choose other variants, scopes or densities.',
-    });
+    // Nothing was wrong with the request itself: the defaults left nothing over.
+    throw new PolarBenchError(
+      'E_PLAN',
+      `Expected something to measure, got an empty plan (${why})`,
+      EXIT.failedCells,
+      { hint: 'Choose other variants, scopes or densities.' },
+    );
   }
   return takeShard(plan, invocation.shard);
 }

@@ -8,6 +8,7 @@ import { sanitizeForTerminal } from '../report/sanitize.js';
 import { jsonDocument } from '../sinks/json.js';
 import { chooseBackend } from './backend-choice.js';
 import { listOf, numberFlag, oneOf } from './flags.js';
+import { plainTable } from './plain-table.js';
 import { say, type Terminal } from './terminal.js';
 
 /** What all cases of a kernel and dtype found. */
@@ -87,23 +88,25 @@ class Tally {
 const PROBLEMS_SHOWN = 20;
 
 async function printTally(tally: Tally, cases: number, terminal: Terminal): Promise<void> {
-  const { default: Table } = await import('cli-table3');
-  const table = new Table({
-    head: ['kernel', 'dtype', 'passed', 'incorrect', 'failed', 'worst error / tolerance', 'max rel. error'],
-    style: { head: [], border: [] },
-  });
-  for (const t of tally.kernels.values()) {
-    table.push([
-      t.kernel,
-      t.dtype,
-      String(t.passed),
-      String(t.incorrect),
-      String(t.failed),
-      t.worstTolerance.toFixed(2),
-      t.maxRelErr.toExponential(1),
-    ]);
-  }
-  terminal.stdout.write(`${table.toString()}\n`);
+  const rows = [...tally.kernels.values()].map((t) => [
+    t.kernel,
+    t.dtype,
+    String(t.passed),
+    String(t.incorrect),
+    String(t.failed),
+    t.worstTolerance.toFixed(2),
+    t.maxRelErr.toExponential(1),
+  ]);
+  const head = [
+    'kernel',
+    'dtype',
+    'passed',
+    'incorrect',
+    'failed',
+    'worst error / tolerance',
+    'max rel. error',
+  ];
+  terminal.stdout.write(await plainTable(head, rows));
   for (const p of tally.problems.slice(0, PROBLEMS_SHOWN)) {
     terminal.stdout.write(`${sanitizeForTerminal(`${p.status}: ${p.kernel} in ${p.title}: ${p.reason}`)}\n`);
   }

@@ -1,8 +1,11 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
+import type { TraceNative } from '../../core/trace-native.js';
+
 /** Typed mirror of the exports of src/native/addon.cpp. The numbers of enums are those of src/native/abi.h. */
-export interface Addon {
+export interface Addon extends TraceNative {
   abiVersion(): number;
   listKernels(backend: string): string[];
   describe(backend: string, device: number): Promise<NativeFacts>;
@@ -116,6 +119,11 @@ export function loadAddon(): Addon {
   const path =
     process.env['POLAR_BENCH_ADDON'] ??
     fileURLToPath(new URL('../../../build/Release/polar_bench.node', import.meta.url));
+  if (!existsSync(path)) {
+    throw new Error(
+      'The native addon is not built: run `npm rebuild`, which needs CMake and a C++20 compiler',
+    );
+  }
   const addon = createRequire(import.meta.url)(path) as Addon;
   const version = addon.abiVersion();
   if (version !== ABI_VERSION) {
