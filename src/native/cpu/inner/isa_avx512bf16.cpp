@@ -1,0 +1,49 @@
+// The inner loops compiled for avx512bf16.
+// All headers that others share are included before the region, so that none of their functions is compiled in it.
+#include "inner.h"
+
+#include "../../common/half.h"
+#include "../../common/random.h"
+
+#if POLAR_X86
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC push_options
+// GCC 12 warns about the undefined pass-through operand inside its own intrinsics (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
+#endif
+
+namespace polar::cpu {
+namespace avx512bf16 {
+namespace {
+
+// clang-format off: the order of these matters
+#include "vector_avx512.h"
+#include "vector_avx512bf16.h"
+#include "math_body.h"
+#include "attention_body.h"
+#include "mlp_body.h"
+#include "stream_body.h"
+
+}  // namespace
+}  // namespace avx512bf16
+
+const Inner& inner_avx512bf16(int32_t dtype) {
+  return dtype == POLAR_BF16 ? avx512bf16::table<avx512bf16::Bf16Dot>() : avx512bf16::table<avx512bf16::Fp16>();
+}
+
+}  // namespace polar::cpu
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC diagnostic pop
+#pragma GCC pop_options
+#endif
+#endif

@@ -1,0 +1,33 @@
+# Sources of the CPU backend, one line per file.
+set(POLAR_CPU_SOURCES
+  src/native/cpu/backend.cpp
+  src/native/cpu/buffer.cpp
+  src/native/cpu/ceilings.cpp
+  src/native/cpu/inputs.cpp
+  src/native/cpu/isa.cpp
+  src/native/cpu/machine.cpp
+  src/native/cpu/session.cpp
+  src/native/cpu/spin.cpp
+  src/native/cpu/threads.cpp
+  src/native/cpu/verify.cpp
+  src/native/cpu/inner/inner.cpp
+  src/native/cpu/inner/isa_avx2.cpp
+  src/native/cpu/inner/isa_avx512.cpp
+  src/native/cpu/inner/isa_avx512bf16.cpp
+  src/native/cpu/inner/isa_portable.cpp
+  src/native/cpu/kernels/attention_dense.cpp
+  src/native/cpu/kernels/attention_dense_per_query_head.cpp
+  src/native/cpu/kernels/attention_gather_dense.cpp
+  src/native/cpu/kernels/attention_selective_head.cpp
+  src/native/cpu/kernels/attention_units.cpp
+  src/native/cpu/kernels/mlp_dense.cpp
+  src/native/cpu/kernels/mlp_down_dense.cpp
+  src/native/cpu/kernels/mlp_down_gather_dense.cpp
+  src/native/cpu/kernels/mlp_down_selective.cpp
+  src/native/cpu/kernels/mlp_gather_dense.cpp
+  src/native/cpu/kernels/mlp_phases.cpp
+  src/native/cpu/kernels/mlp_selective.cpp
+  src/native/cpu/kernels/mlp_up_dense.cpp
+  src/native/cpu/kernels/mlp_up_gather_dense.cpp
+  src/native/cpu/kernels/mlp_up_selective.cpp
+  src/native/cpu/kernels/registry.cpp)
