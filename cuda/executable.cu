@@ -1,0 +1,103 @@
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "../src/native/common/error.h"
+#include "../src/native/common/faults.h"
+#include "device/fill.h"
+#include "executable.h"
+
+namespace polar::cuda {
+namespace {
+
+// A graph of more nodes takes longer to build than its samples are worth.
+constexpr int64_t kMaxRuns = 4096;
+
+}  // namespace
+
+CudaExecutable::CudaExecutable(SessionState& session, const PolarCandidate& candidate, size_t workspace_bytes)
+    : session_(session),
+      candidate_(candidate),
+      shape_(output_shape(session.problem, candidate)),
+      output_(static_cast<size_t>(shape_.rows * shape_.columns) * 2),
+      workspace_(workspace_bytes) {
+  // Tickets in a workspace start at zero and reset themselves; that is the contract of problem.h.
+  if (workspace_) CHECK_CUDA(cudaMemsetAsync(workspace_.as(), 0, workspace_.bytes(), session.stream));
+}
+
+void CudaExecutable::run_poisoned() {
+  fill_nan(output_.as(), shape_.rows * shape_.columns, session_.stream);
+  launch(0);
+  session_.stream.synchronize();
+}
+
+PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
+  const int64_t count = shape_.rows * shape_.columns;
+  if constexpr (kFaultBuild) {
+    if (fault_active("sticky", candidate_.kernel)) launch_trap(session_.stream);
+  }
+  run_poisoned();
+  const DeviceBuffer first(output_.bytes());
+  CHECK_CUDA(cudaMemcpyAsync(first.as(), output_.as(), output_.bytes(), cudaMemcpyDeviceToDevice, session_.stream));
+  DeviceBuffer differences(sizeof(unsigned long long));
+  CHECK_CUDA(cudaMemsetAsync(differences.as(), 0, differences.bytes(), session_.stream));
+  for (int32_t i = 1; i < repeats; ++i) {
+    run_poisoned();
+    count_differences(first.as(), output_.as(), count, differences.as<unsigned long long>(), session_.stream);
+  }
+  const DeviceBuffer errors(static_cast<size_t>(shape_.rows) * sizeof(RowError));
+  compare(errors.as<RowError>());
+  session_.stream.synchronize();
+  const bool repeats_equal = to_host<unsigned long long>(differences.as(), 1)[0] == 0;
+  Verdict verdict(session_.problem.dtype);
+  const std::vector<RowError> rows = to_host<RowError>(errors.as(), static_cast<size_t>(shape_.rows));
+  for (size_t row = 0; row < rows.size(); ++row) verdict.add(static_cast<int64_t>(row), rows[row]);
+  return verdict.result(repeats_equal);
+}
+
+int64_t CudaExecutable::plan_sample(int64_t wanted) {
+  const int64_t copies = session_.inputs.copies();
+  const int64_t walks = std::clamp<int64_t>((wanted + copies - 1) / copies, 1, std::max<int64_t>(1, kMaxRuns / copies));
+  runs_ = walks * copies;
+  graph_ = Graph();  // the old graph's memory first
+  graph_ = Graph(session_.stream, [&] {
+    for (int64_t run = 0; run < runs_; ++run) launch(run % copies);
+  });
+  return runs_;
+}
+
+Sample CudaExecutable::sample() {
+  Sample sample;
+  sample.ns = graph_.time_ns(session_.stream, start_, stop_) / static_cast<double>(runs_);
+  // Read after the span, never inside: asking the driver takes locks.
+  const ClockReading reading = session_.device.nvml.read_clocks();
+  sample.clock_mhz = reading.sm_mhz;
+  sample.throttled = session_.device.nvml.throttled(reading);
+  return sample;
+}
+
+double CudaExecutable::energy_mj(double seconds) {
+  using Clock = std::chrono::steady_clock;
+  const Nvml& nvml = session_.device.nvml;
+  if (std::isnan(nvml.total_energy_mj())) return std::nan("");
+  const double once_ns = graph_.time_ns(session_.stream, start_, stop_);
+  const int64_t per_batch = std::max<int64_t>(1, static_cast<int64_t>(0.02e9 / std::max(once_ns, 1.0)));
+  // The counter moves in steps of some 20 to 100 ms: start and end right after a step, and count what ran between.
+  auto run_batch = [&] {
+    for (int64_t i = 0; i < per_batch; ++i) graph_.launch(session_.stream);
+    session_.stream.synchronize();
+  };
+  run_batch();
+  const auto begin = Clock::now();
+  const double before = nvml.total_energy_mj();
+  int64_t batches = 0;
+  while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds) {
+    run_batch();
+    ++batches;
+  }
+  const double used = nvml.total_energy_mj() - before;
+  if (!(used > 0)) return std::nan("");
+  return used / static_cast<double>(batches * per_batch * runs_);
+}
+
+}  // namespace polar::cuda

@@ -1,0 +1,68 @@
+// A candidate made ready on the device: verification on copy 0, samples as graph launches that walk through all copies.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "../src/native/common/backend.h"
+#include "device/device.h"
+#include "device/graph.h"
+#include "inputs.h"
+#include "kernels/problem.h"
+#include "reference_results.h"
+
+namespace polar::cuda {
+
+// What the candidates of a cell share; owned by the session, which outlives them.
+struct SessionState {
+  PolarProblem problem;
+  PolarOptions options;
+  Device device;
+  Stream stream;
+  Inputs inputs;
+  std::unique_ptr<ReferenceResults> references;
+  const Reporter* reporter = nullptr;  // from prepare() on
+};
+
+class CudaExecutable : public Executable {
+ public:
+  // The whole output is compared whatever `rows` says: on the device that costs less than choosing a subset.
+  PolarVerification verify(int64_t rows, int32_t repeats) override;
+  // Rounds `wanted` up to whole walks over the copies, so that every sample costs the same and the same bytes are not
+  // read again before all copies were.
+  int64_t plan_sample(int64_t wanted) override;
+  Sample sample() override;
+  double energy_mj(double seconds) override;
+
+ protected:
+  CudaExecutable(SessionState& session, const PolarCandidate& candidate, size_t workspace_bytes);
+
+  LaunchContext context() const { return {session_.problem, session_.device.info, session_.stream}; }
+  // Enqueues one run over copy `copy` of the inputs into output_.
+  virtual void launch(int64_t copy) = 0;
+  // Judges output_ of copy 0 row by row into `errors` [output rows].
+  virtual void compare(RowError* errors) = 0;
+
+  SessionState& session_;
+  const PolarCandidate candidate_;
+  const OutputShape shape_;
+  DeviceBuffer output_;
+  DeviceBuffer workspace_;
+
+ private:
+  void run_poisoned();
+
+  Event start_, stop_;
+  Graph graph_;
+  int64_t runs_ = 1;
+};
+
+// Throws NativeError E_UNSUPPORTED for a kernel of another op, E_OUT_OF_MEMORY, or what the kernel's prepare throws.
+std::unique_ptr<Executable> make_executable(SessionState& session, const PolarCandidate& candidate);
+
+// Device bytes of one candidate: output twice, workspace, index sets, compact hidden values.
+size_t executable_bytes(const PolarProblem& p, const PolarCandidate& candidate, const DeviceInfo& device,
+                        int64_t copies);
+
+}  // namespace polar::cuda
