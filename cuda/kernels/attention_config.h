@@ -1,0 +1,166 @@
+// How the decode attention kernel is configured: a pure function of the problem and the device's limits.
+// No CUDA header in here, so that a test without a GPU or a toolkit can call it and print what it chose.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "../../src/native/abi.h"
+#include "../../src/native/common/error.h"
+
+namespace polar::cuda {
+
+// How K and V tiles get into shared memory.
+enum class AttentionPipeline {
+  kCpAsync,  // sm_80 and later: every consumer thread copies 16-byte chunks
+  kTma       // sm_90 and later: one thread starts a tensor copy of a whole tile, an mbarrier counts its bytes
+};
+
+// The limits that a choice depends on (the fields of DeviceInfo with the same names).
+struct AttentionDevice {
+  int sm_count = 0;
+  int compute_major = 0;
+  size_t shared_bytes_per_block_optin = 0;
+  size_t shared_bytes_per_sm = 0;
+};
+
+// The work of one launch. A unit is what shares one stream of K and V: a sequence and a KV group (or, where a group's
+// cache is streamed once per query head on purpose, a sequence and a query head).
+struct AttentionWork {
+  int64_t batch_size = 0;       // B
+  int64_t kv_len = 0;           // N
+  int head_dim = 0;             // d_h: 64, 96, 128 or 256
+  int heads_per_unit = 0;       // 1..16 query heads
+  int64_t units_per_sequence = 0;
+};
+
+struct AttentionConfig {
+  AttentionPipeline pipeline = AttentionPipeline::kCpAsync;
+  int tile_keys = 0;       // keys of one tile
+  int consumer_warps = 0;  // each takes tile_keys / consumer_warps keys, a multiple of 16
+  int head_tiles = 0;      // 1 or 2 tiles of 8 query heads: the n side of mma.m16n8k16
+  int stages = 0;          // tiles of K and V in flight per block
+  int blocks_per_sm = 0;
+  int threads = 0;
+  int grid = 0;            // persistent blocks; never more than tiles, so that no block is empty
+  size_t shared_bytes = 0;
+  int64_t tiles_per_unit = 0;
+  int64_t total_tiles = 0;
+};
+
+// Parts of a block's shared memory, in this order.
+struct AttentionShared {
+  size_t slot_bytes = 0;   // one tile of K or of V; a multiple of 1024, which the 128-byte swizzle needs
+  size_t query_bytes = 0;  // one unit's query rows, per stage
+  size_t merge_bytes = 0;  // one float32 accumulator of up to 8 heads per consumer warp
+  size_t stats_bytes = 0;  // maximum and sum per consumer warp and head
+};
+
+inline constexpr int kAttentionMaxHeadsPerUnit = 16;
+inline constexpr int kAttentionMaxStages = 8;
+// Floats between the accumulators of two heads in the merge buffer, beyond head_dim: spreads the four column pairs of
+// an mma accumulator over the banks.
+inline constexpr int kAttentionMergePad = 4;
+// mbarriers (4 of 8 bytes per stage) and the flag that tells a block to merge.
+inline constexpr size_t kAttentionControlBytes = kAttentionMaxStages * 32 + 16;
+// Shared memory that the runtime keeps for itself in every block.
+inline constexpr size_t kReservedBytesPerBlock = 1024;
+// Swizzled tiles start at multiples of 1024 bytes; dynamic shared memory is only promised 16.
+inline constexpr size_t kAttentionAlignment = 1024;
+
+// 16 KB of K, and as much of V, per tile (12 KB at head_dim 96): the bulk copy size at which the read ceiling was
+// measured.
+constexpr int attention_tile_keys(int head_dim) { return head_dim == 64 ? 128 : head_dim == 256 ? 32 : 64; }
+constexpr int attention_consumer_warps(int head_dim) { return head_dim == 256 ? 2 : 4; }
+
+inline AttentionShared attention_shared(int head_dim, int heads_per_unit) {
+  const int warps = attention_consumer_warps(head_dim);
+  AttentionShared s;
+  s.slot_bytes = static_cast<size_t>(attention_tile_keys(head_dim)) * head_dim * 2;
+  s.query_bytes = (static_cast<size_t>(heads_per_unit) * head_dim * 2 + 127) / 128 * 128;
+  s.merge_bytes = static_cast<size_t>(warps) * std::min(heads_per_unit, 8) * (head_dim + kAttentionMergePad) * 4;
+  s.stats_bytes = static_cast<size_t>(warps) * kAttentionMaxHeadsPerUnit * 8;
+  return s;
+}
+
+inline size_t attention_shared_bytes(int head_dim, int heads_per_unit, int stages) {
+  const AttentionShared s = attention_shared(head_dim, heads_per_unit);
+  return kAttentionAlignment + stages * (2 * s.slot_bytes + s.query_bytes) + s.merge_bytes + s.stats_bytes +
+         kAttentionControlBytes;
+}
+
+// Completes a configuration whose pipeline, stages and blocks_per_sm are set.
+inline void finish_attention_config(const AttentionWork& w, const AttentionDevice& device, AttentionConfig& c) {
+  c.tile_keys = attention_tile_keys(w.head_dim);
+  c.consumer_warps = attention_consumer_warps(w.head_dim);
+  c.head_tiles = w.heads_per_unit > 8 ? 2 : 1;
+  c.threads = (c.consumer_warps + 2) * 32;  // a producer warp and a warp that zeroes unselected rows
+  c.tiles_per_unit = (w.kv_len + c.tile_keys - 1) / c.tile_keys;
+  c.total_tiles = w.batch_size * w.units_per_sequence * c.tiles_per_unit;
+  c.grid = static_cast<int>(std::min<int64_t>(c.total_tiles, int64_t{1} * device.sm_count * c.blocks_per_sm));
+  c.shared_bytes = attention_shared_bytes(w.head_dim, w.heads_per_unit, c.stages);
+}
+
+// Most stages that `blocks_per_sm` resident blocks can have; below 2 there is no overlap of copy and arithmetic.
+inline int attention_stages(const AttentionWork& w, const AttentionDevice& device, int blocks_per_sm, int most) {
+  const size_t share = device.shared_bytes_per_sm / blocks_per_sm;
+  const size_t budget =
+      std::min(device.shared_bytes_per_block_optin, share > kReservedBytesPerBlock ? share - kReservedBytesPerBlock : 0);
+  int stages = 0;
+  while (stages < most && attention_shared_bytes(w.head_dim, w.heads_per_unit, stages + 1) <= budget) ++stages;
+  return stages;
+}
+
+// Throws NativeError E_UNSUPPORTED for a head_dim or ratio that the kernel is not built for.
+inline AttentionConfig choose_attention_config(const AttentionWork& w, const AttentionDevice& device) {
+  if (w.head_dim != 64 && w.head_dim != 96 && w.head_dim != 128 && w.head_dim != 256) {
+    throw NativeError("E_UNSUPPORTED", "Expected 64, 96, 128 or 256 for head_dim, got " + std::to_string(w.head_dim));
+  }
+  if (w.heads_per_unit < 1 || w.heads_per_unit > kAttentionMaxHeadsPerUnit) {
+    throw NativeError("E_UNSUPPORTED",
+                      "Expected 1..16 query heads per KV head, got " + std::to_string(w.heads_per_unit));
+  }
+  AttentionConfig c;
+  c.pipeline = device.compute_major >= 9 ? AttentionPipeline::kTma : AttentionPipeline::kCpAsync;
+  // Beyond four stages the cp.async path would need more immediate operands of wait_group, for no gain.
+  const int most = c.pipeline == AttentionPipeline::kTma ? kAttentionMaxStages : 4;
+  // Two blocks hide each other's merges and unit boundaries; one block remains where shared memory is small.
+  for (c.blocks_per_sm = 2; c.blocks_per_sm >= 1; --c.blocks_per_sm) {
+    c.stages = attention_stages(w, device, c.blocks_per_sm, most);
+    if (c.stages >= 2) break;
+  }
+  if (c.blocks_per_sm == 0) {
+    throw NativeError("E_UNSUPPORTED", "Expected at least " +
+                                           std::to_string(attention_shared_bytes(w.head_dim, w.heads_per_unit, 2)) +
+                                           " bytes of shared memory per block, got " +
+                                           std::to_string(device.shared_bytes_per_block_optin));
+  }
+  finish_attention_config(w, device, c);
+  if (c.total_tiles > INT32_MAX) {
+    throw NativeError("E_UNSUPPORTED", "Expected at most 2147483647 tiles of keys, got " + std::to_string(c.total_tiles));
+  }
+  return c;
+}
+
+// Workspace: tickets, one per block; then statistics and unnormalised accumulators of units cut across blocks, two
+// slots per block (a block's range of tiles starts inside at most one unit and ends inside at most one).
+struct AttentionWorkspace {
+  size_t tickets_offset = 0;  // uint32 [grid], zero between launches
+  size_t stats_offset = 0;    // {maximum, sum} float2 [2 * grid, heads_per_unit]
+  size_t partial_offset = 0;  // float32 [2 * grid, heads_per_unit, head_dim]
+  size_t bytes = 0;
+};
+
+inline AttentionWorkspace attention_workspace(const AttentionWork& w, const AttentionConfig& c) {
+  const auto align = [](size_t bytes) { return (bytes + 255) / 256 * 256; };
+  const size_t slots = 2 * static_cast<size_t>(c.grid) * w.heads_per_unit;
+  AttentionWorkspace ws;
+  ws.stats_offset = align(static_cast<size_t>(c.grid) * 4);
+  ws.partial_offset = ws.stats_offset + align(slots * 8);
+  ws.bytes = ws.partial_offset + align(slots * w.head_dim * 4);
+  return ws;
+}
+
+}  // namespace polar::cuda
