@@ -14,3 +14,12 @@ target_compile_options(polar_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-fvisibility=hidden>)
 target_link_libraries(polar_cuda PRIVATE polar_host ${CMAKE_DL_LIBS} Threads::Threads)
 target_link_options(polar_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
+# The host compiler sees the runtime's headers only when told.
+target_include_directories(polar_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+
+if(POLAR_TESTS)
+  # Drives the library through its C interface on a machine without Node.
+  add_executable(cuda_smoke test/native/cuda_smoke.cpp)
+  polar_cxx(cuda_smoke)
+  target_link_libraries(cuda_smoke PRIVATE ${CMAKE_DL_LIBS})
+endif()
