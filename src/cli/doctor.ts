@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import os from 'node:os';
-import { fileURLToPath } from 'node:url';
 
+import { addonPath } from '../backends/native/addon.js';
 import { openBackend } from '../backends/registry.js';
 import { BACKENDS } from '../core/cell.js';
 import { EXIT, PolarBenchError } from '../core/errors.js';
@@ -16,7 +16,7 @@ interface Finding {
 }
 
 function addonFinding(): Finding {
-  const path = fileURLToPath(new URL('../../build/Release/polar_bench.node', import.meta.url));
+  const path = addonPath();
   return existsSync(path)
     ? { ok: true, what: 'native addon', detail: 'built' }
     : {

@@ -30,14 +30,14 @@ export const BACKEND_DEFAULTS: Readonly<Record<BackendName, BackendDefaults>> = 
   cpu: {
     batchSizes: [1, 4, 16],
     kvLens: [2048],
-    sampling: { minSamples: 10, maxSamples: 400, maxNoise: 0.02, maxTimeS: 4, warmup: 1, minSampleUs: 200 },
+    sampling: { minSamples: 10, maxSamples: 4000, maxNoise: 0.02, maxTimeS: 4, warmup: 1, minSampleUs: 200 },
   },
   cuda: {
     batchSizes: [1, 4, 16, 64],
     kvLens: [2048, 8192],
     sampling: {
       minSamples: 10,
-      maxSamples: 1000,
+      maxSamples: 4000,
       maxNoise: 0.005,
       maxTimeS: 10,
       warmup: 3,

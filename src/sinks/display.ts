@@ -125,6 +125,22 @@ export function groupRows(rows: readonly Row[]): RowGroup[] {
   return [...groups].map(([title, members]) => ({ title, rows: members }));
 }
 
+/** A row's own words on its precision; the table shows the noise beside each latency, so they are only counted. */
+const PRECISION = /^stopped by (.+?) after \d+ samples?: noise .+, (above the )?goal/;
+
+/** "12 of 20 rows ended by --max-time above the noise goal" */
+function precisionNotes(warnings: readonly string[], rows: number): string[] {
+  const counts = new Map<string, number>();
+  for (const warning of warnings) {
+    const match = PRECISION.exec(warning);
+    if (match?.[2] !== undefined) counts.set(match[1] ?? '', (counts.get(match[1] ?? '') ?? 0) + 1);
+  }
+  return [...counts].map(([limit, n]) => {
+    const hint = limit === '--max-time' ? ' (a longer one narrows the intervals)' : '';
+    return `${n} of ${rows} rows ended by ${sanitizeForTerminal(limit)} above the noise goal${hint}`;
+  });
+}
+
 /**
  * What a table has no room for: why a row is not ok, and warnings. A text that several rows share is said once.
  *
@@ -132,19 +148,20 @@ export function groupRows(rows: readonly Row[]): RowGroup[] {
  */
 export function notesOf(rows: readonly Row[]): string[] {
   const notes = new Map<string, string[]>();
+  const precision: string[] = [];
   for (const row of rows) {
     const place = `batch ${row.batch_size}${row.kv_len === null ? '' : `, kv_len ${row.kv_len}`}`;
-    const where = `${place}, ${shortKernel(row)}`;
+    const warnings = (row.warnings ?? '').split('; ').filter((text) => text !== '');
+    precision.push(...warnings.filter((text) => PRECISION.test(text)));
     const said = [
-      row.status === 'ok' ? null : `${row.status}: ${row.reason ?? 'no reason given'}`,
-      row.warnings === null ? null : `warning: ${row.warnings}`,
+      ...(row.status === 'ok' ? [] : [`${row.status}: ${row.reason ?? 'no reason given'}`]),
+      ...warnings.filter((text) => !PRECISION.test(text)).map((text) => `warning: ${text}`),
     ];
-    for (const text of said) {
-      if (text !== null) notes.set(text, [...(notes.get(text) ?? []), where]);
-    }
+    for (const text of said) notes.set(text, [...(notes.get(text) ?? []), `${place}, ${shortKernel(row)}`]);
   }
-  return [...notes].map(([text, where]) => {
+  const shared = [...notes].map(([text, where]) => {
     const others = where.length > 1 ? ` (and ${where.length - 1} more)` : '';
     return `${where[0] ?? ''}${others}: ${sanitizeForTerminal(text)}`;
   });
+  return [...shared, ...precisionNotes(precision, rows.length)];
 }

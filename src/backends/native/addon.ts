@@ -111,14 +111,17 @@ export interface NativeCellResult {
 /** The ABI version this TypeScript was written for; POLAR_ABI_VERSION of src/native/abi.h. */
 export const ABI_VERSION = 1;
 
-/**
- * Loads the addon: the only `require` of native code. Called in the measuring child process, never in the CLI's own.
- * POLAR_BENCH_ADDON names another build of it (tests use one with planted faults).
- */
-export function loadAddon(): Addon {
-  const path =
+/** Where the addon is. POLAR_BENCH_ADDON names another build of it (tests use one with planted faults). */
+export function addonPath(): string {
+  return (
     process.env['POLAR_BENCH_ADDON'] ??
-    fileURLToPath(new URL('../../../build/Release/polar_bench.node', import.meta.url));
+    fileURLToPath(new URL('../../../build/Release/polar_bench.node', import.meta.url))
+  );
+}
+
+/** Loads the addon: the only `require` of native code. Called in the measuring child process, never in the CLI's own. */
+export function loadAddon(): Addon {
+  const path = addonPath();
   if (!existsSync(path)) {
     throw new Error(
       'The native addon is not built: run `npm rebuild`, which needs CMake and a C++20 compiler',

@@ -2,6 +2,7 @@
 // from the raw samples, with a bootstrap, by whoever reads them.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

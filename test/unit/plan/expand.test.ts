@@ -150,7 +150,7 @@ describe('settings', () => {
         cacheMode: 'hot',
         seed: 9,
         threads: 3,
-        minSamples: 500,
+        minSamples: 5000,
         maxNoisePercent: 1,
         maxTimeS: 0.25,
         warmup: 4,
@@ -165,8 +165,8 @@ describe('settings', () => {
     });
     expect(plan.threads).toBe(3);
     expect(plan.sampling).toEqual({
-      minSamples: 500,
-      maxSamples: 500,
+      minSamples: 5000,
+      maxSamples: 5000,
       maxNoise: 0.01,
       maxTimeS: 0.25,
       warmup: 4,

@@ -1,0 +1,148 @@
+import type { TopLevelSpec } from 'vega-lite';
+import type { UnionRow } from '../core/union.js';
+import { sanitizeForTerminal } from '../report/sanitize.js';
+
+/** One point of a plot; density in percent, because that is what the axis says. */
+interface PlotPoint {
+  readonly layer: number | 'mean';
+  readonly batch: number;
+  readonly percent: number;
+  readonly kind: 'measured' | 'law';
+}
+
+function plotPoints(rows: readonly UnionRow[], kind: PlotPoint['kind']): PlotPoint[] {
+  return rows.flatMap((r) =>
+    r.union_density_mean === null
+      ? []
+      : [{ layer: r.layer, batch: r.batch_size, percent: 100 * r.union_density_mean, kind }],
+  );
+}
+
+/** Quiet axes, readable on white and, through the background, in dark readers. */
+const CONFIG = {
+  background: 'white',
+  font: 'sans-serif',
+  view: { stroke: null },
+  axis: { gridColor: '#e5e5e5', domainColor: '#888', tickColor: '#888', labelFontSize: 11, titleFontSize: 12 },
+  legend: { labelFontSize: 11, titleFontSize: 12 },
+  title: { fontSize: 14, anchor: 'start', subtitleColor: '#555', subtitleFontSize: 11 },
+} as const;
+
+/** Renders a specification without a DOM. vega takes a third of a second to load: only who plots pays for it. */
+export async function renderSvg(spec: TopLevelSpec): Promise<string> {
+  const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
+  const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: 'none' });
+  try {
+    return await view.toSVG();
+  } finally {
+    view.finalize();
+  }
+}
+
+/**
+ * Union against layer, one line per batch size (the paper's Fig. 2).
+ *
+ * @param title model; untrusted text
+ * @param subtitle where the numbers come from
+ * @param rows rows of single layers; rows without a density are gaps
+ * @returns SVG
+ */
+export async function unionByLayerSvg(
+  title: string,
+  subtitle: string,
+  rows: readonly UnionRow[],
+): Promise<string> {
+  const values = plotPoints(rows, 'measured').filter((p) => p.layer !== 'mean');
+  const batches = [...new Set(values.map((p) => p.batch))].toSorted((a, b) => a - b);
+  return renderSvg({
+    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
+    config: CONFIG,
+    title: { text: `Union of active neurons: ${sanitizeForTerminal(title)}`, subtitle: sanitizeForTerminal(subtitle) },
+    width: 620,
+    height: 320,
+    data: { values },
+    mark: { type: 'line', point: { size: 14 }, strokeWidth: 1.5 },
+    encoding: {
+      x: { field: 'layer', type: 'quantitative', title: 'layer', axis: { tickMinStep: 1, format: 'd' } },
+      y: {
+        field: 'percent',
+        type: 'quantitative',
+        title: 'union of active neurons (%)',
+        scale: { domain: [0, 100] },
+      },
+      color: {
+        field: 'batch',
+        type: 'ordinal',
+        title: 'batch size',
+        // The largest batch is the highest line: the legend reads in the order of the lines.
+        sort: batches.toReversed(),
+        scale: { scheme: 'viridis', reverse: true },
+      },
+    },
+  });
+}
+
+/**
+ * Union against batch on a logarithmic axis: points as measured or published, the law as a line that goes on past them.
+ *
+ * @param points rows to show as points, layers or means
+ * @param law rows of the law, of the same layers; drawn dashed beyond `lastBatch`
+ * @param lastBatch largest batch size that is not an extrapolation
+ * @returns SVG
+ */
+export async function unionByBatchSvg(
+  title: string,
+  subtitle: string,
+  points: readonly UnionRow[],
+  law: readonly UnionRow[],
+  lastBatch: number,
+): Promise<string> {
+  const lines = plotPoints(law, 'law');
+  const inside = lines.filter((p) => p.batch <= lastBatch).map((p) => ({ ...p, part: 'law' }));
+  // The dashed part begins where the other ends, without a gap.
+  const outside = lines.filter((p) => p.batch >= lastBatch).map((p) => ({ ...p, part: 'extrapolated' }));
+  const layers = [...new Set([...lines, ...plotPoints(points, 'measured')].map((p) => String(p.layer)))];
+  const x = { field: 'batch', type: 'quantitative', title: 'batch size', scale: { type: 'log', base: 2 } } as const;
+  const y = {
+    field: 'percent',
+    type: 'quantitative',
+    title: 'union of active neurons (%)',
+    scale: { domain: [0, 100] },
+  } as const;
+  const color = { field: 'layer', type: 'nominal', title: 'layer', sort: layers, scale: { scheme: 'tableau10' } } as const;
+  return renderSvg({
+    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
+    config: CONFIG,
+    title: { text: `Union of active neurons: ${sanitizeForTerminal(title)}`, subtitle: sanitizeForTerminal(subtitle) },
+    width: 620,
+    height: 320,
+    layer: [
+      {
+        data: { values: [...inside, ...outside] },
+        mark: { type: 'line', strokeWidth: 1.5, interpolate: 'monotone' },
+        encoding: {
+          x,
+          y,
+          color,
+          strokeDash: {
+            field: 'part',
+            type: 'nominal',
+            title: 'line',
+            scale: {
+              domain: ['law', 'extrapolated'],
+              range: [
+                [1, 0],
+                [5, 4],
+              ],
+            },
+          },
+        },
+      },
+      {
+        data: { values: plotPoints(points, 'measured') },
+        mark: { type: 'point', filled: true, size: 45, opacity: 1 },
+        encoding: { x, y, color },
+      },
+    ],
+  });
+}
