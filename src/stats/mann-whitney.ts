@@ -15,7 +15,7 @@ const EXACT_LIMIT = 25;
 /** How many of the orderings of m and n values have each U: the recurrence of Mann and Whitney (1947). */
 function orderingsByU(m: number, n: number): Float64Array {
   // counts[j][u]: orderings of i head values and j base values.
-  let counts = Array.from({ length: n + 1 }, () => Float64Array.of(1));
+  let counts: Float64Array[] = Array.from({ length: n + 1 }, () => Float64Array.of(1));
   for (let i = 1; i <= m; i += 1) {
     const next: Float64Array[] = [Float64Array.of(1)];
     for (let j = 1; j <= n; j += 1) {
