@@ -28,6 +28,30 @@ export interface UnionLayer {
   readonly points: readonly UnionPoint[];
 }
 
+/** What a trace says about one layer at one batch size; densities are fractions 0..1. */
+export interface MeasuredPoint {
+  readonly batchSize: number;
+  readonly density: number;
+  /** Sample standard deviation over the batches; null where there was one batch */
+  readonly std: number | null;
+  readonly trials: number;
+}
+
+export interface MeasuredLayer {
+  readonly layer: number;
+  readonly points: readonly MeasuredPoint[];
+  readonly tokens: number;
+  readonly warnings: readonly string[];
+}
+
+export interface MeasuredUnion {
+  readonly model: string;
+  readonly source: string;
+  /** D */
+  readonly intermediateSize: number;
+  readonly layers: readonly MeasuredLayer[];
+}
+
 /** Neurons activate independently with one probability. */
 export interface IndependentLaw {
   readonly kind: 'independent';

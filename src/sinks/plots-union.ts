@@ -23,10 +23,23 @@ const CONFIG = {
   background: 'white',
   font: 'sans-serif',
   view: { stroke: null },
-  axis: { gridColor: '#e5e5e5', domainColor: '#888', tickColor: '#888', labelFontSize: 11, titleFontSize: 12 },
+  axis: {
+    gridColor: '#e5e5e5',
+    domainColor: '#888',
+    tickColor: '#888',
+    labelFontSize: 11,
+    titleFontSize: 12,
+  },
   legend: { labelFontSize: 11, titleFontSize: 12 },
   title: { fontSize: 14, anchor: 'start', subtitleColor: '#555', subtitleFontSize: 11 },
 } as const;
+
+/** A long source in lines at its semicolons: without a canvas text is measured too wide and would widen the plot. */
+function subtitleLines(text: string): string[] {
+  return sanitizeForTerminal(text)
+    .split('; ')
+    .map((line) => (line.length > 90 ? `${line.slice(0, 87)}...` : line));
+}
 
 /** Renders a specification without a DOM. vega takes a third of a second to load: only who plots pays for it. */
 export async function renderSvg(spec: TopLevelSpec): Promise<string> {
@@ -57,7 +70,10 @@ export async function unionByLayerSvg(
   return renderSvg({
     $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
     config: CONFIG,
-    title: { text: `Union of active neurons: ${sanitizeForTerminal(title)}`, subtitle: sanitizeForTerminal(subtitle) },
+    title: {
+      text: `Union of active neurons: ${sanitizeForTerminal(title)}`,
+      subtitle: subtitleLines(subtitle),
+    },
     width: 620,
     height: 320,
     data: { values },
@@ -102,18 +118,33 @@ export async function unionByBatchSvg(
   // The dashed part begins where the other ends, without a gap.
   const outside = lines.filter((p) => p.batch >= lastBatch).map((p) => ({ ...p, part: 'extrapolated' }));
   const layers = [...new Set([...lines, ...plotPoints(points, 'measured')].map((p) => String(p.layer)))];
-  const x = { field: 'batch', type: 'quantitative', title: 'batch size', scale: { type: 'log', base: 2 } } as const;
+  const percentDomain: [number, number] = [0, 100];
+  const x = {
+    field: 'batch',
+    type: 'quantitative',
+    title: 'batch size',
+    scale: { type: 'log', base: 2 },
+  } as const;
   const y = {
     field: 'percent',
     type: 'quantitative',
     title: 'union of active neurons (%)',
-    scale: { domain: [0, 100] },
+    scale: { domain: percentDomain },
   } as const;
-  const color = { field: 'layer', type: 'nominal', title: 'layer', sort: layers, scale: { scheme: 'tableau10' } } as const;
+  const color = {
+    field: 'layer',
+    type: 'nominal',
+    title: 'layer',
+    sort: layers,
+    scale: { scheme: 'tableau10' },
+  } as const;
   return renderSvg({
     $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
     config: CONFIG,
-    title: { text: `Union of active neurons: ${sanitizeForTerminal(title)}`, subtitle: sanitizeForTerminal(subtitle) },
+    title: {
+      text: `Union of active neurons: ${sanitizeForTerminal(title)}`,
+      subtitle: subtitleLines(subtitle),
+    },
     width: 620,
     height: 320,
     layer: [

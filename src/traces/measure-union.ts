@@ -1,7 +1,7 @@
 import { TraceError } from '../core/errors.js';
 import { quoted } from '../core/json.js';
 import { TRACE_ELEMENTS, type NativeUnionResult, type TraceNative } from '../core/trace-native.js';
-import type { UnionCurves } from '../core/union.js';
+import type { MeasuredLayer, MeasuredUnion, UnionCurves } from '../core/union.js';
 import { traceFailure } from './native-error.js';
 import type { ElementType } from './safetensors.js';
 import type { Trace, TraceLayer, TraceTensor } from './trace.js';
@@ -19,30 +19,6 @@ export interface UnionOptions {
   readonly seed: number;
   /** 0 = all that the process may use */
   readonly threads: number;
-}
-
-/** One layer at one batch size; densities are fractions 0..1. */
-export interface MeasuredPoint {
-  readonly batchSize: number;
-  readonly density: number;
-  /** Sample standard deviation over the batches; null where there was one batch */
-  readonly std: number | null;
-  readonly trials: number;
-}
-
-export interface MeasuredLayer {
-  readonly layer: number;
-  readonly points: readonly MeasuredPoint[];
-  readonly tokens: number;
-  readonly warnings: readonly string[];
-}
-
-export interface MeasuredUnion {
-  readonly model: string;
-  readonly source: string;
-  /** D */
-  readonly intermediateSize: number;
-  readonly layers: readonly MeasuredLayer[];
 }
 
 const ELEMENTS: Partial<Record<ElementType, number>> = {
