@@ -72,9 +72,9 @@ struct Shared {
   const Reporter* reporter = nullptr;
   int64_t copies = 1;
   int64_t next_copy = 0;  // all candidates walk through the same copies, so none finds what another has just read
-  std::vector<const uint16_t*> k, v, w1, w2;
+  std::vector<const uint16_t*> k{}, v{}, w1{}, w2{};  // per copy
   ReferenceInputs first{};
-  std::unique_ptr<Reference> reference;
+  std::unique_ptr<Reference> reference{};
 };
 
 class CpuExecutable final : public Executable {

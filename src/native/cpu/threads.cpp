@@ -11,7 +11,7 @@ namespace polar::cpu {
 namespace {
 
 // About 0.1 ms: kernels of one sample follow each other within microseconds, and a sleeping thread wakes up too late.
-constexpr int kSpins = 4000;
+constexpr int kSpins = 2000;
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -22,8 +22,8 @@ inline void relax() {
 }
 
 // Spins for a while, then sleeps until `value` is no longer `old`.
-void await_change(const std::atomic<uint32_t>& value, uint32_t old) {
-  for (int i = 0; i < kSpins; ++i) {
+void await_change(const std::atomic<uint32_t>& value, uint32_t old, int spins) {
+  for (int i = 0; i < spins; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
     relax();
   }
@@ -45,7 +45,9 @@ int available_processors() {
   return count > 0 ? static_cast<int>(count) : 1;
 }
 
-ThreadPool::ThreadPool(int threads) : errors_(static_cast<size_t>(threads)) {
+// With more threads than processors, whoever spins keeps another from working.
+ThreadPool::ThreadPool(int threads)
+    : errors_(static_cast<size_t>(threads)), spins_(threads <= available_processors() ? kSpins : 0) {
   workers_.reserve(static_cast<size_t>(threads - 1));
   try {
     for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { loop(t); });
@@ -70,7 +72,7 @@ void ThreadPool::loop(int thread) {
   for (;;) {
     uint32_t now = epoch_.load(std::memory_order_acquire);
     while (now == seen) {
-      await_change(epoch_, seen);
+      await_change(epoch_, seen, spins_);
       now = epoch_.load(std::memory_order_acquire);
     }
     seen = now;
@@ -98,7 +100,7 @@ void ThreadPool::run_erased(Call call, void* context) {
   }
   for (uint32_t left = pending_.load(std::memory_order_acquire); left != 0;
        left = pending_.load(std::memory_order_acquire)) {
-    await_change(pending_, left);
+    await_change(pending_, left, spins_);
   }
   for (const auto& error : errors_) {
     if (error) std::rethrow_exception(error);

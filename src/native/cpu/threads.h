@@ -37,6 +37,7 @@ class ThreadPool {
 
   std::vector<std::thread> workers_;
   std::vector<std::exception_ptr> errors_;
+  int spins_;
   Call call_ = nullptr;
   void* context_ = nullptr;
   // The start signal and the count of the finished stand on lines of their own: both are spun on.

@@ -41,7 +41,8 @@ struct AttentionRange {
 
 inline size_t attention_scratch_bytes(int64_t heads, int64_t head_dim) {
   const int64_t padded = round_up(head_dim, kRowPadding);
-  return static_cast<size_t>(heads * (2 * padded + 2 * kKeyTile + 4) * 4 + 1024);
+  // accumulators and queries of each head; scores and coefficients of at most 4 heads at a time
+  return static_cast<size_t>(heads * 2 * padded * 4 + 2 * 4 * kKeyTile * 4);
 }
 
 // Up (and gate) projection with activation of the active neurons [first, last).
