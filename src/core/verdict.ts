@@ -26,3 +26,19 @@ export interface GateVerdict {
   /** Why there is no clearer verdict; null where it speaks for itself */
   readonly reason: string | null;
 }
+
+/** What one comparison found, for tables, files and CI. */
+export interface GateReport {
+  /** Relative slowdown that counts, 0.05 = 5 % */
+  readonly threshold: number;
+  readonly verdicts: readonly GateVerdict[];
+  /** Untrusted text */
+  readonly warnings: readonly string[];
+}
+
+/** How many cells have each verdict. */
+export function countVerdicts(verdicts: readonly GateVerdict[]): Record<Verdict, number> {
+  const counts = { regressed: 0, improved: 0, same: 0, inconclusive: 0, missing: 0, new: 0 };
+  for (const v of verdicts) counts[v.verdict] += 1;
+  return counts;
+}
