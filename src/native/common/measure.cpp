@@ -1,6 +1,7 @@
 // One cell: check, fit into memory, fill, verify every candidate, then sample the good ones interleaved.
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <new>
 #include <thread>
@@ -153,7 +154,7 @@ class CellRun {
   // The test build's planted delay is really waited, inside what counts as the sample.
   Sample take(Lane& lane) {
     if constexpr (kFaultBuild) {
-      if (fault_active("crash", lane.candidate->kernel)) *reinterpret_cast<volatile int*>(8) = 1;
+      if (fault_active("crash", lane.candidate->kernel)) std::raise(SIGSEGV);
       while (fault_active("hang", lane.candidate->kernel)) std::this_thread::sleep_for(std::chrono::seconds(1));
     }
     Sample sample = lane.executable->sample();
