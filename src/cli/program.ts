@@ -4,6 +4,7 @@ import { EXIT, UsageError } from '../core/errors.js';
 import { packageVersion } from './version.js';
 import { booleanFlag, flag } from './flags.js';
 import type { Terminal } from './terminal.js';
+import { topkCommand, unionSparsityCommand } from './trace-commands.js';
 
 const SWEEP_EXAMPLES = `
 Examples:
@@ -44,6 +45,9 @@ function sweepCommand(terminal: Terminal, pending: Pending): Command {
       ),
     )
     .addOption(flag('mlp-density', 'list', 'active share of neurons, or "union" for the published curve'))
+    .addOption(
+      flag('mlp-topk', 'file|dir', 'active neurons from CSV layer,batch_size,optimal_k (topk writes it)'),
+    )
     .addOption(flag('backend', 'name', 'auto, cpu or cuda (default: auto)'))
     .addOption(flag('device', 'n', 'ordinal of the device'))
     .addOption(flag('dtype', 'type', 'bf16 or fp16 (default: bf16)'))
@@ -131,6 +135,8 @@ function buildProgram(terminal: Terminal, pending: Pending): Command {
     .version(packageVersion(), '--version')
     .addHelpText('after', '\nStart with:\n  $ polar-bench sweep --model llama-3-8b\n');
   program.addCommand(sweepCommand(terminal, pending));
+  program.addCommand(unionSparsityCommand(terminal, pending));
+  program.addCommand(topkCommand(terminal, pending));
   program.addCommand(verifyCommand(terminal, pending));
   for (const command of listCommands(terminal, pending)) program.addCommand(command);
   configure(program, terminal);

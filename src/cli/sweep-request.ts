@@ -19,6 +19,8 @@ const PRESETS = ['smoke', 'paper'] as const;
 export interface SweepInvocation {
   readonly request: Omit<SweepRequest, 'backend' | 'models'>;
   readonly models: readonly string[];
+  /** Top-k table, file or folder */
+  readonly mlpTopk: string | null;
   readonly backend: BackendName | 'auto';
   readonly format: Format;
   readonly out: string | null;
@@ -65,6 +67,7 @@ function configOfFlags(o: Texts): SweepConfig {
     mlpDensities: said(o['mlpDensity'], (t) =>
       t === 'union' ? ('union' as const) : parseDensities(t, { name: '--mlp-density' }),
     ),
+    mlpTopk: said(o['mlpTopk'], (t) => t),
     backend: said(o['backend'], (t) => oneOf('backend', ['auto', ...BACKENDS], t)),
     device: number('device', o['device'], integer(OPTION_LIMITS.device)),
     dtype: said(o['dtype'], (t) => oneOf('dtype', DTYPES, t)),
@@ -100,10 +103,11 @@ export function sweepInvocation(
       hint: `Try \`polar-bench ${command.name()} --model llama-3-8b\`, or list them with \`polar-bench models\`.`,
     });
   }
-  const { models: _models, backend, mlpTopk: _topk, ...request } = merged;
+  const { models: _models, backend, mlpTopk, ...request } = merged;
   return {
     request,
     models,
+    mlpTopk: mlpTopk ?? null,
     backend: backend ?? 'auto',
     format: oneOf('format', FORMATS, texts['format'] ?? 'table'),
     out: texts['out'] ?? null,

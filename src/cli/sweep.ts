@@ -8,6 +8,7 @@ import type { SweepPlan } from '../core/plan.js';
 import { expandSweep } from '../plan/expand.js';
 import { prepareFolder } from '../sinks/folder.js';
 import { chooseBackend, type ChosenBackend } from './backend-choice.js';
+import { densitySources } from './density-sources.js';
 import { printPlan } from './dry-run.js';
 import type { Shard } from './flags.js';
 import { reproCommand } from './repro.js';
@@ -26,12 +27,15 @@ function planOf(
   models: readonly ModelShape[],
   chosen: ChosenBackend,
 ): SweepPlan {
-  const plan = expandSweep({
-    ...invocation.request,
-    models,
-    backend: chosen.backend.name,
-    device: chosen.backend.device,
-  });
+  const plan = expandSweep(
+    {
+      ...invocation.request,
+      models,
+      backend: chosen.backend.name,
+      device: chosen.backend.device,
+    },
+    densitySources(invocation.mlpTopk),
+  );
   if (plan.cells.length === 0) {
     const why = plan.exclusions.map((e) => `${e.model} ${e.scope} ${e.variant}: ${e.reason}`).join('; ');
     // Nothing was wrong with the request itself: the defaults left nothing over.

@@ -67,8 +67,9 @@ function describe(curves: UnionCurves, batchSize: number, result: LayerDensities
   const origin = shortSource(curves.source);
   if (result.interpolated) {
     const largest = curves.batchSizes.at(-1) ?? 0;
-    const how = batchSize > largest ? `extrapolated from batch ${largest}` : 'interpolated';
-    return `law:beta-binomial ${how}, fitted to ${origin}`;
+    const how =
+      batchSize > largest ? `extrapolated from batch ${largest}` : `batch ${batchSize} interpolated`;
+    return `published:${origin} (${how} by the law)`;
   }
   const total = curves.layers.length;
   const marked = result.byLaw > 0 ? ` (${result.byLaw} of ${total} layers by the law)` : '';

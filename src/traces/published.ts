@@ -60,7 +60,8 @@ export function parseUnionCurves(text: string, origin: string): UnionCurves {
     layer,
     points: columns.map(({ batchSize, values }) => {
       const value = values[layer] ?? null;
-      return { batchSize, density: value === null ? null : value / 100 };
+      // 1.8 / 100 is 0.018000000000000002; the figure said 0.018.
+      return { batchSize, density: value === null ? null : Number((value / 100).toPrecision(15)) };
     }),
   }));
   return {

@@ -118,8 +118,8 @@ describe('mlpDensityFor', () => {
   });
 
   test('batch sizes that are not published are marked', () => {
-    expect(mlpDensityFor(opt66b, 24)?.source).toMatch(/^law:beta-binomial interpolated, fitted to /);
-    expect(mlpDensityFor(opt66b, 128)?.source).toMatch(/^law:beta-binomial extrapolated from batch 64/);
+    expect(mlpDensityFor(opt66b, 24)?.source).toMatch(/^published:.* \(batch 24 interpolated by the law\)$/);
+    expect(mlpDensityFor(opt66b, 128)?.source).toMatch(/ \(extrapolated from batch 64 by the law\)$/);
   });
 
   test('rises with the batch', () => {
