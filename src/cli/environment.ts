@@ -3,6 +3,7 @@ import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 
 import type { Ceilings, DeviceFacts } from '../core/environment.js';
+import { toSnakeCase } from '../sinks/snake-case.js';
 import { packageVersion } from './version.js';
 
 const PACKAGE_ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -71,6 +72,6 @@ export function environmentDocument(input: EnvironmentInput): Record<string, unk
     },
     ceilings: input.ceilings.details,
     ceilings_after: input.ceilingsAfter?.details ?? null,
-    aa_spread: input.aaSpread,
+    aa_spread: toSnakeCase(input.aaSpread),
   };
 }

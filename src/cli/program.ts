@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { EXIT, UsageError } from '../core/errors.js';
 import { packageVersion } from './version.js';
 import { booleanFlag, flag } from './flags.js';
+import { gateCommands } from './gate-commands.js';
 import type { Terminal } from './terminal.js';
 import { topkCommand, unionSparsityCommand } from './trace-commands.js';
 
@@ -138,6 +139,7 @@ function buildProgram(terminal: Terminal, pending: Pending): Command {
   program.addCommand(unionSparsityCommand(terminal, pending));
   program.addCommand(topkCommand(terminal, pending));
   program.addCommand(verifyCommand(terminal, pending));
+  for (const command of gateCommands(terminal, pending)) program.addCommand(command);
   for (const command of listCommands(terminal, pending)) program.addCommand(command);
   configure(program, terminal);
   return program;

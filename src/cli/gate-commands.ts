@@ -1,0 +1,35 @@
+import { Command } from 'commander';
+
+import { booleanFlag, flag } from './flags.js';
+import type { Terminal } from './terminal.js';
+
+/** Where a command leaves what it wants to run; program.ts has the same. */
+interface Pending {
+  run: (() => Promise<number>) | null;
+}
+
+const COMPARE_EXAMPLES = `
+BASE and HEAD are result folders, folders of such folders (several runs a side), or rows.csv files.
+
+Examples:
+  $ polar-bench compare results/main results/branch
+  $ polar-bench compare base.csv head.csv --fail-on latency:10% --strict --format md
+
+Exit code 5: a regression; 6: nothing comparable, or with --strict something unclear or missing.`;
+
+/** The commands that judge measurements against each other. */
+export function gateCommands(terminal: Terminal, pending: Pending): Command[] {
+  return [
+    new Command('compare')
+      .description('regression gate over two result sets')
+      .argument('<base>', 'result folder or rows.csv to compare with')
+      .argument('<head>', 'result folder or rows.csv to judge')
+      .addOption(flag('fail-on', 'latency:P%', 'slowdown that counts (default: latency:5%)'))
+      .addOption(booleanFlag('strict', 'exit 6 when a cell is inconclusive or missing'))
+      .addOption(flag('format', 'name', 'table, md, json or github (default: table)'))
+      .addHelpText('after', COMPARE_EXAMPLES)
+      .action((base: string, head: string, options: Record<string, string | boolean>) => {
+        pending.run = async () => (await import('./compare.js')).compare(base, head, options, terminal);
+      }),
+  ];
+}

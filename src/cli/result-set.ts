@@ -1,0 +1,315 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { TraceError, UsageError } from '../core/errors.js';
+import { quoted } from '../core/json.js';
+import { ROW_SCHEMA_VERSION } from '../core/row.js';
+import type { StoredRun } from '../gate/stored.js';
+import { sanitizeForTerminal } from '../report/sanitize.js';
+import { RESULT_FILES } from '../sinks/folder.js';
+import { forEachCsvRecord, forEachLine } from '../sinks/lines.js';
+import { median } from '../stats/quantiles.js';
+
+/** What both sides must share before their latencies may be compared. */
+export const CONDITIONS = ['backend', 'device', 'driver_version', 'dtype', 'cache_mode'] as const;
+export type Condition = (typeof CONDITIONS)[number];
+
+/** What makes a row the same measurement on both sides. */
+const IDENTITY = [
+  'model',
+  'scope',
+  'batch_size',
+  'kv_len',
+  'variant',
+  'kernel',
+  'active_heads',
+  'active_neurons',
+] as const;
+
+const VALUES = [
+  'schema_version',
+  'run_id',
+  'n_samples',
+  'latency_us_median',
+  'latency_us_ci_low',
+  'latency_us_ci_high',
+  'status',
+  'reason',
+] as const;
+
+const NEEDED = [...CONDITIONS, ...IDENTITY, ...VALUES];
+type Needed = (typeof NEEDED)[number];
+type Fields = Readonly<Record<Needed, string>>;
+
+/** One kernel in one cell, over all runs of a side. */
+export interface ResultCell {
+  readonly runs: StoredRun[];
+  /** In the order of `runs`; a list, because a map in each of a hundred thousand cells takes too much memory */
+  readonly runIds: string[];
+  /** Why a run has no latency; the last such reason */
+  reason: string | null;
+  /** A row whose output was wrong */
+  incorrect: boolean;
+}
+
+/** Everything that `compare` needs of one side. */
+export interface ResultSet {
+  readonly cells: ReadonlyMap<string, ResultCell>;
+  readonly conditions: Readonly<Record<Condition, ReadonlySet<string>>>;
+  /** Larger half-width of the A/A intervals, 0.003 = 0.3 %; null where env.json has none */
+  readonly aaSpread: number | null;
+  readonly warnings: readonly string[];
+}
+
+/** Problems that are named one by one; the rest is counted. */
+const NAMED = 5;
+
+/** Warnings of one kind: the first few and a count. */
+class Collected {
+  private readonly first: string[] = [];
+  private count = 0;
+
+  constructor(private readonly what: string) {}
+
+  add(text: string): void {
+    this.count += 1;
+    if (this.first.length < NAMED) this.first.push(text);
+  }
+
+  lines(): string[] {
+    if (this.count === 0) return [];
+    const more = this.count > NAMED ? ` and ${this.count - NAMED} more` : '';
+    return [`${this.what}: ${this.first.join('; ')}${more}`];
+  }
+}
+
+const SEPARATOR = '\u001f';
+
+/** The identity of a row as text; flat, so that no piece of the file stays in memory behind it. */
+const keyOf = (values: readonly (string | number | null)[]): string =>
+  values.map((v) => (v === null ? '' : String(v))).join(SEPARATOR);
+
+/** "llama-3-8b attention/selective-head B=4 N=2048 heads=20" of the key of a cell; untrusted text. */
+export function cellTitle(key: string): string {
+  const parts = key.split(SEPARATOR);
+  const of = (name: (typeof IDENTITY)[number]): string => parts[IDENTITY.indexOf(name)] ?? '';
+  const optional = (label: string, value: string): string => (value === '' ? '' : ` ${label}=${value}`);
+  const density = optional('heads', of('active_heads')) + optional('neurons', of('active_neurons'));
+  const place = `${of('model')} ${of('kernel')} B=${of('batch_size')}${optional('N', of('kv_len'))}`;
+  return of('variant') === 'dense' ? place : place + density;
+}
+
+const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/;
+
+function positive(text: string): number | null {
+  const value = NUMBER.test(text) ? Number(text) : Number.NaN;
+  return value > 0 && Number.isFinite(value) ? value : null;
+}
+
+/** Reads one side; several runs a side are several `run_id`s. */
+class Reader {
+  private readonly cells = new Map<string, ResultCell>();
+  private readonly conditions = Object.fromEntries(
+    CONDITIONS.map((name) => [name, new Set<string>()]),
+  ) as Record<Condition, Set<string>>;
+  private aaSpread: number | null = null;
+  private readonly unusable = new Collected('rows without a usable latency are left out');
+  private readonly repeated = new Collected('rows that occur twice in one run, the first is taken');
+  private readonly warnings: string[] = [];
+
+  /** rows.csv alone is taken as it is. */
+  file(path: string): void {
+    let positions: number[] | null = null;
+    forEachCsvRecord(path, (record, line) => {
+      if (positions === null) {
+        positions = this.header(path, record);
+        this.width = record.length;
+        return;
+      }
+      if (record.length !== this.width) {
+        throw new TraceError(
+          `Expected ${this.width} fields for line ${line} of ${path}, got ${record.length}`,
+          { hint: 'Was the file edited by hand or cut off? Measure again, or restore it.' },
+        );
+      }
+      const at = positions;
+      this.row(Object.fromEntries(NEEDED.map((name, i) => [name, record[at[i] as number]])) as Fields, {
+        path,
+        line,
+      });
+    });
+    if (positions === null) {
+      throw new TraceError(`Expected a header line for ${path}, got an empty file`, {
+        hint: 'Name a result folder that a sweep has written, or its rows.csv.',
+      });
+    }
+  }
+
+  private width = 0;
+
+  folder(path: string): void {
+    this.file(join(path, RESULT_FILES.rows));
+    const environment = join(path, RESULT_FILES.environment);
+    if (existsSync(environment)) this.environment(environment);
+    const samples = join(path, RESULT_FILES.samples);
+    if (existsSync(samples)) this.checkSamples(samples);
+  }
+
+  result(): ResultSet {
+    const warnings = [...this.warnings, ...this.unusable.lines(), ...this.repeated.lines()];
+    return { cells: this.cells, conditions: this.conditions, aaSpread: this.aaSpread, warnings };
+  }
+
+  private header(path: string, record: readonly string[]): number[] {
+    return NEEDED.map((name) => {
+      const at = record.indexOf(name);
+      if (at >= 0) return at;
+      throw new TraceError(`Expected a column ${name} for ${path}, got none`, {
+        hint: 'The file must be a rows.csv that polar-bench has written (docs/columns.md).',
+      });
+    });
+  }
+
+  private row(f: Fields, where: { path: string; line: number }): void {
+    if (f.schema_version !== String(ROW_SCHEMA_VERSION)) {
+      throw new TraceError(
+        `Expected schema_version ${ROW_SCHEMA_VERSION} for line ${where.line} of ${where.path}, got ${quoted(f.schema_version)}`,
+        { hint: 'It was written by another version of polar-bench; measure again.' },
+      );
+    }
+    const key = keyOf(IDENTITY.map((name) => f[name]));
+    for (const name of CONDITIONS) this.conditions[name].add(f[name]);
+    let cell = this.cells.get(key);
+    if (cell === undefined) {
+      cell = { runs: [], runIds: [], reason: null, incorrect: false };
+      this.cells.set(key, cell);
+    }
+    if (f.status !== 'ok') {
+      cell.reason = f.reason === '' ? f.status : `${f.status}: ${f.reason}`;
+      cell.incorrect ||= f.status === 'incorrect';
+      return;
+    }
+    if (cell.runIds.includes(f.run_id)) {
+      this.repeated.add(`line ${where.line} of ${where.path} (${cellTitle(key)})`);
+      return;
+    }
+    const medianUs = positive(f.latency_us_median);
+    const lowUs = positive(f.latency_us_ci_low);
+    const highUs = positive(f.latency_us_ci_high);
+    if (medianUs === null || lowUs === null || highUs === null || lowUs > highUs) {
+      const found = [f.latency_us_median, f.latency_us_ci_low, f.latency_us_ci_high].map((t) => quoted(t));
+      cell.reason = `unusable latency ${found.join(', ')}`;
+      this.unusable.add(`line ${where.line} of ${where.path} (${cellTitle(key)}: ${found.join(', ')})`);
+      return;
+    }
+    cell.runs.push({ medianUs, lowUs, highUs });
+    cell.runIds.push(this.interned(f.run_id));
+  }
+
+  private readonly runIds = new Map<string, string>();
+
+  /** One copy of each run id, instead of a slice of the file in every row. */
+  private interned(runId: string): string {
+    const known = this.runIds.get(runId) ?? runId;
+    this.runIds.set(known, known);
+    return known;
+  }
+
+  private environment(path: string): void {
+    let spread: unknown;
+    try {
+      const document = JSON.parse(readFileSync(path, 'utf8')) as { aa_spread?: Record<string, unknown> };
+      spread = document.aa_spread?.['relative_spread'] ?? null;
+    } catch {
+      this.warnings.push(`${path} is not JSON: the A/A spread of this run is unknown`);
+      return;
+    }
+    if (typeof spread === 'number' && spread >= 0) this.aaSpread = Math.max(this.aaSpread ?? 0, spread);
+  }
+
+  /** Compares what rows.csv says with the samples behind it. */
+  private checkSamples(path: string): void {
+    const differing = new Collected(`rows whose latency is not the median of their samples in ${path}`);
+    const unreadable = new Collected(`lines of ${path} that cannot be read`);
+    const withSamples = new Set<string>();
+    const rest = forEachLine(path, (line, number) => {
+      const medians = mediansOfLine(line);
+      if (medians === null) unreadable.add(`line ${number}`);
+      for (const [key, medianUs] of medians ?? []) {
+        withSamples.add(key);
+        const cell = this.cells.get(key);
+        const runs = cell?.runs ?? [];
+        if (cell === undefined) differing.add(`${cellTitle(key)} has samples and no row`);
+        else if (!runs.some((run) => Math.abs(run.medianUs / medianUs - 1) < 1e-9))
+          differing.add(cellTitle(key));
+      }
+    });
+    if (rest > 0) this.warnings.push(`${path}: the last line was cut off`);
+    for (const [key, cell] of this.cells) {
+      if (cell.runs.length > 0 && !withSamples.has(key)) differing.add(`${cellTitle(key)} has no samples`);
+    }
+    this.warnings.push(...differing.lines(), ...unreadable.lines());
+  }
+}
+
+interface SampleLine {
+  cell: {
+    model: { name: string };
+    scope: string;
+    batch_size: number;
+    kv_len: number | null;
+    candidates: { active_heads: number | null; active_neurons: number | null }[];
+  };
+  candidates: { kernel: string; variant: string; status: string; samples_ns?: (number | null)[] }[];
+}
+
+/** Median in microseconds of every candidate that is ok, by the identity of its row; null for what is no such line. */
+function mediansOfLine(line: string): [key: string, medianUs: number][] | null {
+  try {
+    const { cell, candidates } = JSON.parse(line) as SampleLine;
+    return candidates.flatMap((c, i): [string, number][] => {
+      const samples = (c.samples_ns ?? []).filter((ns) => ns !== null);
+      if (c.status !== 'ok' || samples.length === 0) return [];
+      const { active_heads: heads = null, active_neurons: neurons = null } = cell.candidates[i] ?? {};
+      const model = sanitizeForTerminal(cell.model.name);
+      const place = [cell.scope, cell.batch_size, cell.kv_len, c.variant, c.kernel];
+      return [[keyOf([model, ...place, heads, neurons]), median(samples) / 1000]];
+    });
+  } catch {
+    // Not JSON, or JSON of another shape: the caller names the line.
+    return null;
+  }
+}
+
+/**
+ * Reads one side of a comparison: a rows.csv, a result folder, or a folder of result folders (several runs).
+ *
+ * @throws UsageError when there is nothing of the kind; TraceError when a file is not what it should be
+ */
+export function readResultSet(name: 'BASE' | 'HEAD', path: string): ResultSet {
+  if (!existsSync(path)) {
+    throw new UsageError(`Expected a result folder or rows.csv for ${name}, got ${quoted(path)}`, {
+      hint: 'There is no such file or folder.',
+    });
+  }
+  const reader = new Reader();
+  if (!statSync(path).isDirectory()) {
+    reader.file(path);
+    return reader.result();
+  }
+  const holdsRows = (folder: string): boolean => existsSync(join(folder, RESULT_FILES.rows));
+  const folders = holdsRows(path)
+    ? [path]
+    : readdirSync(path, { withFileTypes: true })
+        .filter((e) => e.isDirectory())
+        .map((e) => join(path, e.name))
+        .filter(holdsRows)
+        .toSorted();
+  if (folders.length === 0) {
+    throw new UsageError(`Expected a result folder for ${name}, got ${quoted(path)} without rows.csv`, {
+      hint: 'A sweep writes its results to --out; a folder of such folders counts as several runs.',
+    });
+  }
+  for (const folder of folders) reader.folder(folder);
+  return reader.result();
+}
