@@ -2,7 +2,7 @@
 //
 //   cuda_attention edges [quick]   every edge shape, kernel, dtype and pipeline against a float64 reference; ten
 //                                  bitwise-equal repeats; poisoned outputs, workspaces and KV tails. Exit 1 on a failure.
-//   cuda_attention time            one table of times per shape and configuration, cold cache, launches in a graph
+//   cuda_attention time [all]      one table of times per shape (all: and configuration), cold cache, launches in a graph
 //
 // Build (one line per file, -gencode arch=compute_90a,code=sm_90a): cuda/kernels/attention_*.cu cuda/common/check.cpp
 // src/native/common/{problem,faults}.cpp and this file; -DPOLAR_FAULTS adds the watchdog and the planted fault.
@@ -130,12 +130,12 @@ struct Variant {
   const AttentionKernel* kernel = nullptr;
   bool selective = false;
   std::function<void(AttentionConfig&)> change;  // null: the registry kernel as it is
-  CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+  int grid_factor = 1;  // blocks per resident block; 0: as many blocks as units
 };
 
-AttentionLaunch shared_launch(const PolarProblem& p, const AttentionArgs& a, const Variant& variant) {
+AttentionLaunch shared_launch(const PolarProblem& p, const AttentionArgs& a, const char* kernel) {
   AttentionLaunch l{};
-  l.kernel = variant.kernel->id;
+  l.kernel = kernel;
   l.k = a.k;
   l.v = a.v;
   l.group_index = a.group_index;
@@ -145,37 +145,44 @@ AttentionLaunch shared_launch(const PolarProblem& p, const AttentionArgs& a, con
   l.heads_per_unit = static_cast<int>(group_size(p));
   l.units_per_kv_head = 1;
   l.workspace = a.workspace;
-  l.promotion = variant.promotion;
   return l;
 }
 
-// Prepares a variant: returns its workspace size, and the function that launches it.
-size_t make_runner(const Variant& variant, const PolarProblem& p, const PolarCandidate& candidate, const DeviceInfo& device,
-                   std::function<void(const AttentionArgs&, cudaStream_t)>& run) {
+struct Runner {
+  std::function<void(const AttentionArgs&, cudaStream_t)> run;
+  size_t workspace_bytes;
+  size_t ticket_bytes;  // at its start: zero between launches
+};
+
+Runner make_runner(const Variant& variant, const PolarProblem& p, const PolarCandidate& candidate,
+                   const DeviceInfo& device) {
   if (!variant.change) {
     variant.kernel->prepare(p, candidate, device);
-    run = [&p, &device, kernel = variant.kernel](const AttentionArgs& a, cudaStream_t s) {
-      kernel->launch({p, device, s}, a);
-    };
-    return variant.kernel->workspace_bytes(p, candidate, device);
+    const size_t bytes = variant.kernel->workspace_bytes(p, candidate, device);
+    return {[&p, &device, kernel = variant.kernel](const AttentionArgs& a, cudaStream_t s) {
+              kernel->launch({p, device, s}, a);
+            },
+            bytes, std::min(bytes, static_cast<size_t>(device.sm_count) * 2 * 4)};
   }
   const AttentionWork work = attention_work(p, candidate.active_groups, group_size(p));
   AttentionConfig config = choose_attention_config(work, attention_device(device));
   variant.change(config);
   finish_attention_config(work, attention_device(device), config);
+  const int64_t wanted = variant.grid_factor > 0 ? int64_t{1} * config.grid * variant.grid_factor
+                                                 : work.batch_size * work.units_per_sequence;
+  config.grid = static_cast<int>(std::min(config.total_tiles, wanted));
   const void* address = p.dtype == POLAR_BF16
                             ? attention_decode_kernel_bf16(work.head_dim, config.head_tiles, config.pipeline)
                             : attention_decode_kernel_fp16(work.head_dim, config.head_tiles, config.pipeline);
   CHECK_CUDA(cudaFuncSetAttribute(address, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(device.shared_bytes_per_block_optin)));
   CHECK_CUDA(cudaFuncSetAttribute(address, cudaFuncAttributePreferredSharedMemoryCarveout, 100));
-  run = [&p, &device, &variant, work, config](const AttentionArgs& a, cudaStream_t s) {
-    launch_attention_decode({p, device, s}, a, shared_launch(p, a, variant), work, config);
-  };
-  return attention_workspace(work, config).bytes;
+  const AttentionWorkspace layout = attention_workspace(work, config);
+  return {[&p, &device, kernel = variant.kernel->id, work, config](const AttentionArgs& a, cudaStream_t s) {
+            launch_attention_decode({p, device, s}, a, shared_launch(p, a, kernel), work, config);
+          },
+          layout.bytes, layout.stats_offset};
 }
-
-size_t ticket_bytes(const DeviceInfo& device) { return static_cast<size_t>(device.sm_count) * 2 * 4 + 256; }
 
 // ---- edges --------------------------------------------------------------------------------------------------------
 
@@ -230,12 +237,11 @@ void check_shape(const PolarProblem& p, const DeviceInfo& device, const std::vec
       const std::vector<int32_t> index = group_index(p, candidate, 0);
       Buffer<int32_t> device_index(index.size());
       CHECK_CUDA(cudaMemcpy(device_index.data, index.data(), index.size() * 4, cudaMemcpyHostToDevice));
-      std::function<void(const AttentionArgs&, cudaStream_t)> run;
-      const size_t bytes = make_runner(variant, p, candidate, device, run);
-      Buffer<char> workspace(bytes);
+      const Runner runner = make_runner(variant, p, candidate, device);
+      Buffer<char> workspace(runner.workspace_bytes);
       Buffer<uint16_t> out(rows * p.head_dim);
-      CHECK_CUDA(cudaMemset(workspace.data, 0xff, bytes));
-      CHECK_CUDA(cudaMemset(workspace.data, 0, std::min(bytes, ticket_bytes(device))));
+      CHECK_CUDA(cudaMemset(workspace.data, 0xff, runner.workspace_bytes));
+      CHECK_CUDA(cudaMemset(workspace.data, 0, runner.ticket_bytes));
       const AttentionArgs args{in.q.data, in.k.data, in.v.data, out.data,
                                variant.selective ? device_index.data : nullptr, active, workspace.data};
       const std::string label = variant.name + (p.dtype == POLAR_BF16 ? " bf16" : " fp16") + " B" +
@@ -246,7 +252,7 @@ void check_shape(const PolarProblem& p, const DeviceInfo& device, const std::vec
       std::vector<uint16_t> first;
       for (int i = 0; i < repeats; ++i) {
         CHECK_CUDA(cudaMemset(out.data, 0xff, out.count * 2));
-        run(args, nullptr);
+        runner.run(args, nullptr);
         const cudaError_t error = cudaDeviceSynchronize();
         if (error != cudaSuccess) {
           std::printf("FAIL %s: %s\n", label.c_str(), cudaGetErrorString(error));
@@ -284,6 +290,7 @@ int run_edges(const DeviceInfo& device, bool quick) {
                                    {"selective cp.async", &kAttentionSelectiveHead, true, cp_async},
                                    {"dense cp.async 2 stages", &kAttentionDense, false, cp_async_two},
                                    {"dense 1x2", &kAttentionDense, false, one_block},
+                                   {"selective, 4 blocks for 1", &kAttentionSelectiveHead, true, one_block, 4},
                                    {"per-query-head", &kAttentionDensePerQueryHead, false, nullptr},
                                    {"gather-dense", &kAttentionGatherDense, true, nullptr}};
   const std::vector<int64_t> lengths = quick ? std::vector<int64_t>{1, 65, 1000} : std::vector<int64_t>{1, 63, 64, 65, 1000};
@@ -321,10 +328,9 @@ double time_variant(const PolarProblem& p, const Inputs& in, int64_t copies, int
   PolarCandidate candidate{};
   candidate.kernel = variant.kernel->id;
   candidate.active_groups = active;
-  std::function<void(const AttentionArgs&, cudaStream_t)> run;
-  const size_t bytes = make_runner(variant, p, candidate, device, run);
-  Buffer<char> workspace(bytes);
-  CHECK_CUDA(cudaMemset(workspace.data, 0, bytes));
+  const Runner runner = make_runner(variant, p, candidate, device);
+  Buffer<char> workspace(runner.workspace_bytes);
+  CHECK_CUDA(cudaMemset(workspace.data, 0, runner.workspace_bytes));
   const int64_t per_index = p.batch_size * active, per_cache = p.batch_size * p.num_kv_heads * p.kv_capacity * p.head_dim;
   Buffer<int32_t> index(copies * per_index);
   for (int64_t c = 0; c < copies; ++c) {
@@ -342,7 +348,7 @@ double time_variant(const PolarProblem& p, const Inputs& in, int64_t copies, int
     const int64_t c = i % copies;
     const AttentionArgs args{in.q.data, in.k.data + c * per_cache, in.v.data + c * per_cache, out.data,
                              variant.selective ? index.data + c * per_index : nullptr, active, workspace.data};
-    run(args, stream);
+    runner.run(args, stream);
   }
   CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
   CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
@@ -367,45 +373,44 @@ double time_variant(const PolarProblem& p, const Inputs& in, int64_t copies, int
   return us[us.size() / 2];
 }
 
-Variant configured(std::string name, const AttentionKernel* kernel, bool selective, int blocks, int stages,
-                   CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+Variant configured(std::string name, int blocks, int stages, int grid_factor = 1,
                    AttentionPipeline pipeline = AttentionPipeline::kTma) {
-  return {std::move(name), kernel, selective,
+  return {std::move(name), &kAttentionSelectiveHead, true,
           [=](AttentionConfig& c) {
             c.blocks_per_sm = blocks;
             c.stages = stages;
             c.pipeline = pipeline;
           },
-          promotion};
+          grid_factor};
 }
 
-int run_timing(const DeviceInfo& device) {
-  const AttentionKernel* sel = &kAttentionSelectiveHead;
-  const std::vector<Variant> tuning = {
-      {"dense", &kAttentionDense, false, nullptr},
-      configured("  2x3 promotion 128", &kAttentionDense, false, 2, 3, CU_TENSOR_MAP_L2_PROMOTION_L2_128B),
-      configured("  2x3 promotion none", &kAttentionDense, false, 2, 3, CU_TENSOR_MAP_L2_PROMOTION_NONE),
-      configured("  2x2", &kAttentionDense, false, 2, 2),
-      configured("  1x6", &kAttentionDense, false, 1, 6),
-      configured("  1x4", &kAttentionDense, false, 1, 4),
-      configured("  2x3 cp.async", &kAttentionDense, false, 2, 3, CU_TENSOR_MAP_L2_PROMOTION_NONE, AttentionPipeline::kCpAsync)};
-  const std::vector<Variant> sparse = {{"selective", sel, true, nullptr},
-                                       configured("  2x3 promotion 128", sel, true, 2, 3, CU_TENSOR_MAP_L2_PROMOTION_L2_128B),
-                                       configured("  1x6", sel, true, 1, 6)};
-  const std::vector<Variant> naive = {{"per-query-head", &kAttentionDensePerQueryHead, false, nullptr},
-                                      {"gather-dense", &kAttentionGatherDense, true, nullptr}};
+int run_timing(const DeviceInfo& device, bool all_configurations) {
+  std::vector<Variant> tuning = {{"selective-head", &kAttentionSelectiveHead, true, nullptr}};
+  if (all_configurations) {
+    for (const auto& [blocks, stages] : {std::pair{2, 3}, {2, 2}, {1, 6}, {1, 5}, {1, 4}, {1, 3}}) {
+      tuning.push_back(configured(std::to_string(blocks) + "x" + std::to_string(stages), blocks, stages));
+    }
+    tuning.push_back(configured("2x3, 4 times the grid", 2, 3, 4));
+    tuning.push_back(configured("2x3, 16 times the grid", 2, 3, 16));
+    tuning.push_back(configured("2x3, a unit per block", 2, 3, 0));
+    tuning.push_back(configured("2x3 cp.async", 2, 3, 1, AttentionPipeline::kCpAsync));
+    tuning.push_back(configured("2x2 cp.async", 2, 2, 1, AttentionPipeline::kCpAsync));
+  }
+  const std::vector<Variant> whole = {{"dense", &kAttentionDense, false, nullptr},
+                                      {"per-query-head", &kAttentionDensePerQueryHead, false, nullptr}};
+  const Variant gather = {"gather-dense", &kAttentionGatherDense, true, nullptr};
   const std::vector<Shape> shapes = {{"opt-66b B64 N1920", 64, 1920, 72, 72, 128, {7, 22, 36, 72}},
-                                     {"llama-3-8b B64 N8192", 64, 8192, 32, 8, 128, {4, 5}},
-                                     {"llama-3.1-70b B32 N8192", 32, 8192, 64, 8, 128, {5}},
-                                     {"llama-3-8b B1 N8192", 1, 8192, 32, 8, 128, {5}},
-                                     {"llama-3-8b B1 N131072", 1, 131072, 32, 8, 128, {5}},
-                                     {"opt-66b B1 N1920", 1, 1920, 72, 72, 128, {22}},
-                                     {"opt-66b B512 N128", 512, 128, 72, 72, 128, {22}},
-                                     {"d64 B64 N2048 H32", 64, 2048, 32, 32, 64, {10}},
-                                     {"d96 B64 N2048 H32", 64, 2048, 32, 32, 96, {10}},
-                                     {"d256 B64 N2048 H16/8", 64, 2048, 16, 8, 256, {3}}};
+                                     {"llama-3-8b B64 N8192", 64, 8192, 32, 8, 128, {5, 8}},
+                                     {"llama-3.1-70b B32 N8192", 32, 8192, 64, 8, 128, {5, 8}},
+                                     {"llama-3-8b B1 N8192", 1, 8192, 32, 8, 128, {5, 8}},
+                                     {"llama-3-8b B1 N131072", 1, 131072, 32, 8, 128, {5, 8}},
+                                     {"opt-66b B1 N1920", 1, 1920, 72, 72, 128, {22, 72}},
+                                     {"opt-66b B512 N128", 512, 128, 72, 72, 128, {22, 72}},
+                                     {"d64 B64 N2048 H32", 64, 2048, 32, 32, 64, {10, 32}},
+                                     {"d96 B64 N2048 H32", 64, 2048, 32, 32, 96, {10, 32}},
+                                     {"d256 B64 N2048 H16/8", 64, 2048, 16, 8, 256, {3, 8}}};
   for (const Shape& s : shapes) {
-    PolarProblem p = problem_of(s.b, s.n, s.n, s.h, s.hkv, s.d, POLAR_BF16);
+    const PolarProblem p = problem_of(s.b, s.n, s.n, s.h, s.hkv, s.d, POLAR_BF16);
     const double one = 2.0 * 2 * s.b * s.hkv * s.n * s.d;
     const int64_t copies = std::max<int64_t>(1, static_cast<int64_t>(8.0 * device.l2_bytes / (one / 2) + 1));
     PolarProblem all = p;
@@ -415,13 +420,13 @@ int run_timing(const DeviceInfo& device) {
       double spread = 0;
       const double us = time_variant(p, in, copies, active, variant, device, spread);
       const double moved = one * active / s.hkv + 2.0 * 2 * s.b * s.h * s.d;
-      std::printf("%-24s %-22s k=%-3ld %9.2f us (spread %5.2f) %7.0f GB/s %5.1f %% of 4700\n", s.name, variant.name.c_str(),
-                  static_cast<long>(active), us, spread, moved / us * 1e-3, moved / us * 1e-3 / 47.0);
+      std::printf("%-24s %-22s k=%-3ld %9.2f us (spread %5.2f) %7.0f GB/s\n", s.name, variant.name.c_str(),
+                  static_cast<long>(active), us, spread, moved / us * 1e-3);
     };
-    for (const Variant& v : tuning) report(v, s.hkv);
+    for (const Variant& v : whole) report(v, s.hkv);
+    report(gather, s.active[0]);
     for (const int64_t active : s.active)
-      for (const Variant& v : sparse) report(v, active);
-    if (s.b * s.n >= 64 * 1920) for (const Variant& v : naive) report(v, v.selective ? s.active[0] : s.hkv);
+      for (const Variant& v : tuning) report(v, active);
     std::fflush(stdout);
   }
   return 0;
@@ -434,11 +439,11 @@ int main(int argc, char** argv) {
   try {
     const DeviceInfo device = device_info();
     if (mode == "edges") return run_edges(device, argc > 2 && std::string(argv[2]) == "quick");
-    if (mode == "time") return run_timing(device);
+    if (mode == "time") return run_timing(device, argc > 2 && std::string(argv[2]) == "all");
   } catch (const NativeError& error) {
     std::printf("FAIL %s: %s\n", error.code(), error.what());
     return 1;
   }
-  std::printf("usage: cuda_attention edges [quick] | time\n");
+  std::printf("usage: cuda_attention edges [quick] | time [all]\n");
   return 2;
 }

@@ -1,0 +1,87 @@
+// The CUDA attention kernel's configuration, on the limits of real devices; needs neither a GPU nor a toolkit.
+#include "../../cuda/kernels/attention_config.h"
+
+#include "check.h"
+
+using namespace polar::cuda;
+
+namespace {
+
+// {SMs, compute capability major, shared memory per block (opt-in), per SM}
+constexpr AttentionDevice kH200{132, 9, 232448, 233472};
+constexpr AttentionDevice kA100{108, 8, 166912, 167936};
+constexpr AttentionDevice kRtx4090{128, 8, 101376, 102400};
+
+AttentionWork work(int64_t batch, int64_t kv_len, int head_dim, int heads, int64_t units) {
+  return {batch, kv_len, head_dim, heads, units};
+}
+
+}  // namespace
+
+TEST("attention config: OPT-66B at B = 64, N = 1920 on an H200") {
+  const AttentionConfig c = choose_attention_config(work(64, 1920, 128, 1, 72), kH200);
+  CHECK(c.pipeline == AttentionPipeline::kTma);
+  CHECK_EQ(c.tile_keys, 64);       // 64 keys x 256 B = 16 KB
+  CHECK_EQ(c.consumer_warps, 4);
+  CHECK_EQ(c.head_tiles, 1);
+  CHECK_EQ(c.blocks_per_sm, 2);
+  CHECK_EQ(c.stages, 3);           // 3 x 2 x 16 KB = 96 KB of at most 113 KB
+  CHECK_EQ(c.grid, 264);
+  CHECK_EQ(c.tiles_per_unit, 30);  // 1920 / 64
+  CHECK_EQ(c.total_tiles, 138240); // 64 x 72 x 30
+}
+
+TEST("attention config: selective work counts the active units alone") {
+  CHECK_EQ(choose_attention_config(work(64, 1920, 128, 1, 22), kH200).total_tiles, 42240);  // 64 x 22 x 30
+}
+
+TEST("attention config: a batch of 1 fills the device, and no block is without a tile") {
+  CHECK_EQ(choose_attention_config(work(1, 131072, 128, 4, 8), kH200).grid, 264);
+  CHECK_EQ(choose_attention_config(work(1, 65, 128, 4, 1), kH200).grid, 2);  // two tiles: 64 keys and 1 key
+  CHECK_EQ(choose_attention_config(work(1, 1, 128, 16, 1), kH200).grid, 1);
+}
+
+TEST("attention config: cp.async before compute capability 9, one block where shared memory is small") {
+  const AttentionConfig a100 = choose_attention_config(work(64, 1920, 128, 1, 72), kA100);
+  CHECK(a100.pipeline == AttentionPipeline::kCpAsync);
+  CHECK_EQ(a100.blocks_per_sm, 2);
+  CHECK_EQ(a100.stages, 2);
+  const AttentionConfig ada = choose_attention_config(work(64, 1920, 128, 1, 72), kRtx4090);
+  CHECK_EQ(ada.blocks_per_sm, 1);
+  CHECK_EQ(ada.stages, 2);
+}
+
+TEST("attention config: every supported shape fits its device with at least two stages") {
+  for (const AttentionDevice& device : {kH200, kA100, kRtx4090}) {
+    for (const int head_dim : {64, 96, 128, 256}) {
+      for (int heads = 1; heads <= 16; ++heads) {
+        const AttentionConfig c = choose_attention_config(work(64, 1000, head_dim, heads, 8), device);
+        CHECK(c.stages >= 2 && c.stages <= kAttentionMaxStages);
+        CHECK(c.shared_bytes <= device.shared_bytes_per_block_optin);
+        CHECK(c.blocks_per_sm * (c.shared_bytes + kReservedBytesPerBlock) <= device.shared_bytes_per_sm);
+        CHECK_EQ(c.head_tiles, heads > 8 ? 2 : 1);
+        CHECK_EQ(c.tile_keys % (16 * c.consumer_warps), 0);
+        CHECK_EQ(attention_shared(head_dim, heads).slot_bytes % 1024, size_t{0});
+        // The widest kernel keeps a copy of the queries in the merge buffer.
+        if (heads > 8) CHECK(attention_shared(head_dim, heads).merge_bytes >= size_t(heads) * head_dim * 2);
+      }
+    }
+  }
+}
+
+TEST("attention config: workspace parts do not overlap and start aligned") {
+  const AttentionWork w = work(1, 131072, 128, 4, 8);
+  const AttentionConfig c = choose_attention_config(w, kH200);
+  const AttentionWorkspace ws = attention_workspace(w, c);
+  CHECK_EQ(ws.stats_offset, size_t{1280});                         // 264 tickets x 4 B = 1056, aligned to 256
+  CHECK_EQ(ws.partial_offset, size_t{1280 + 16896});               // 2 x 264 slots x 4 heads x 8 B
+  CHECK_EQ(ws.bytes, size_t{1280 + 16896 + 2 * 264 * 4 * 128 * 4});
+}
+
+TEST("attention config: what the kernel is not built for is refused") {
+  CHECK_THROWS(choose_attention_config(work(1, 1, 80, 1, 1), kH200), "E_UNSUPPORTED");
+  CHECK_THROWS(choose_attention_config(work(1, 1, 128, 17, 1), kH200), "E_UNSUPPORTED");
+  CHECK_THROWS(choose_attention_config(work(1, 1, 128, 0, 1), kH200), "E_UNSUPPORTED");
+  CHECK_THROWS(choose_attention_config(work(1, 1, 256, 16, 1), {16, 7, 65536, 65536}), "E_UNSUPPORTED");
+  CHECK_THROWS(choose_attention_config(work(int64_t{1} << 20, int64_t{1} << 24, 128, 1, 64), kH200), "E_UNSUPPORTED");
+}
