@@ -235,7 +235,7 @@ export function openTrace(paths: readonly string[]): Trace {
     throw new TraceError(
       `Expected layers.<i>.mlp.active or its relatives for ${quoted(paths, 200)}, got none`,
       {
-        hint: 'docs on traces list the tensor names that are read.',
+        hint: 'docs/traces.md lists the tensor names that are read.',
       },
     );
   }
