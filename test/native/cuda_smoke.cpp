@@ -6,12 +6,15 @@
 //   cuda_smoke LIBRARY verify [attention|mlp] [quick]   every kernel on the edge shapes; exit 1 if one is not right
 //   cuda_smoke LIBRARY measure [attention|mlp]   cells of the paper's models, cold cache
 //   cuda_smoke LIBRARY fault KERNEL              a verification that must come out incorrect (test build, skip-tile)
+//   cuda_smoke LIBRARY cell verify|measure SCOPE B d D COUNT [bf16|fp16]     one ReLU MLP cell with biases; SCOPE
+//                                                attention: B N H H_kv instead of B d D, head_dim 128
 //   cuda_smoke LIBRARY instrument                the spin kernel through the timed path (test build)
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
@@ -288,11 +291,35 @@ void measure_mlp(Smoke& smoke) {
   smoke.measure(mlp(POLAR_SCOPE_MLP, 16, 4096, 11008, POLAR_SILU, true, false, POLAR_BF16), {3302});
 }
 
+// argv: SCOPE and its counts, the selected count last, then the dtype. False: wrong usage.
+bool one_cell(Smoke& smoke, bool timed, int argc, char** argv) {
+  if (argc < 5) return false;
+  const std::string scope = argv[0];
+  const bool heads = scope == "attention";
+  const int numbers = heads ? 5 : 4;
+  if (argc < 1 + numbers) return false;
+  int64_t n[5] = {};
+  for (int i = 0; i < numbers; ++i) n[i] = std::atoll(argv[1 + i]);
+  const int32_t dtype = argc > 1 + numbers && std::strcmp(argv[1 + numbers], "bf16") == 0 ? POLAR_BF16 : POLAR_FP16;
+  const int32_t which = scope == "mlp-up"     ? POLAR_SCOPE_MLP_UP
+                        : scope == "mlp-down" ? POLAR_SCOPE_MLP_DOWN
+                                              : POLAR_SCOPE_MLP;
+  const PolarProblem p = heads ? attention(n[0], n[1], n[2], n[3], 128, dtype)
+                               : mlp(which, n[0], n[1], n[2], POLAR_RELU, false, true, dtype);
+  const std::vector<int64_t> counts = {n[numbers - 1]};
+  if (timed) {
+    smoke.measure(p, counts);
+  } else {
+    smoke.verify(p, counts);
+  }
+  return true;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 3) {
-    std::printf("usage: cuda_smoke LIBRARY describe|ceilings|verify|measure|fault|instrument [...]\n");
+    std::printf("usage: cuda_smoke LIBRARY describe|ceilings|verify|measure|cell|fault|instrument [...]\n");
     return 2;
   }
   void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
@@ -321,6 +348,8 @@ int main(int argc, char** argv) {
   } else if (command == "measure") {
     if (part != "mlp") measure_attention(smoke);
     if (part != "attention") measure_mlp(smoke);
+  } else if (command == "cell") {
+    if (!one_cell(smoke, part == "measure", argc - 4, argv + 4)) return std::printf("see the usage\n"), 2;
   } else if (command == "fault") {
     const bool is_attention = starts_with(part, "attention/");
     const PolarProblem p = is_attention ? attention(4, 1000, 8, 8, 128, POLAR_BF16)
