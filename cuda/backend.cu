@@ -52,12 +52,7 @@ class CudaSession : public Session {
 
   int64_t rotation_copies() const override { return rotation_.copies; }
   double rotation_bytes() const override {
-    double least = 0;
-    for (const PolarCandidate& candidate : candidates_) {
-      const double bytes = streamed_bytes(state_.problem, candidate);
-      if (least == 0 || bytes < least) least = bytes;
-    }
-    return least * static_cast<double>(rotation_.copies);
+    return least_streamed_bytes(state_.problem, candidates_) * static_cast<double>(rotation_.copies);
   }
 
  private:

@@ -41,7 +41,10 @@ class Inputs {
 // of the active neurons.
 double streamed_bytes(const PolarProblem& p, const PolarCandidate& candidate);
 
-// How many copies make the distinct bytes of the least candidate exceed 5 times the cache. `fit` copies fit in memory.
+// The least of them over the candidates; 0 where none reads any input (instruments of the test build).
+double least_streamed_bytes(const PolarProblem& p, const std::vector<PolarCandidate>& candidates);
+
+// How many copies make the distinct bytes of the least candidate exceed 5 times the cache; `fit` copies fit in memory.
 struct Rotation {
   int64_t copies;
   bool complete;  // false: memory or the limit on graph nodes allowed fewer
