@@ -111,12 +111,19 @@ function batchesToMeasure(trace: Trace, invocation: UnionInvocation): number[] {
   return wanted.filter((b) => !free || b <= tokens);
 }
 
+/** A trace of head norms has no union; its head statistics are all there is to show. */
+function headsOnly(trace: Trace): UnionData {
+  const source = trace.paths.join(', ');
+  return { model: trace.model, own: [], law: [], fits: [], neurons: null, source, fitStatement: null, trace };
+}
+
 async function traceData(
   invocation: UnionInvocation,
   native: () => TraceNative,
   onLayer: (done: number, all: number) => void,
 ): Promise<UnionData> {
   const trace = openTrace(invocation.traces);
+  if (trace.layers.every((l) => l.activity === null && l.headNorms !== null)) return headsOnly(trace);
   const { layers, trials, seed, threads } = invocation;
   const batchSizes = batchesToMeasure(trace, invocation);
   const measured = await measureUnion(

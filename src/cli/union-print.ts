@@ -77,6 +77,7 @@ function tableLines(data: UnionData, invocation: UnionInvocation): string[][] {
 async function tables(data: readonly UnionData[], invocation: UnionInvocation): Promise<string> {
   const parts: string[] = [];
   for (const entry of data) {
+    if (entry.own.length + entry.law.length === 0) continue;
     const lines = tableLines(entry, invocation);
     const title = `${entry.model}: ${entry.source}`;
     const body = invocation.format === 'md' ? `\n${pipeTable(HEAD, lines)}` : await plainTable(HEAD, lines);

@@ -32,6 +32,7 @@ function plottedLayers(data: UnionData, invocation: UnionInvocation): number[] {
 }
 
 async function writePlots(data: UnionData, invocation: UnionInvocation, folder: string): Promise<void> {
+  if (data.fits.length === 0) return;
   const name = data.model.replaceAll(/[^\w.-]+/g, '-').slice(0, 60);
   const shown: readonly UnionRow[] = data.own.length > 0 ? data.own : data.law;
   replaceFile(

@@ -111,9 +111,13 @@ export class RecallCurve {
  * @param batchSize B
  */
 export function addLogits(sum: Float64Array, logits: Float32Array, batchSize: number): void {
+  if (logits.length !== sum.length) {
+    throw new InternalError(`Expected ${sum.length} logits, got ${logits.length}`);
+  }
+  // The hot loop of topk; the lengths are checked above. `!(value <= 0)` keeps NaN, which then ranks last.
   for (let j = 0; j < sum.length; j++) {
-    const value = logits[j] ?? 0;
-    sum[j] = (sum[j] ?? 0) + (batchSize === 1 || value > 0 || Number.isNaN(value) ? value : 0);
+    const value = logits[j]!;
+    if (batchSize === 1 || !(value <= 0)) sum[j] = sum[j]! + value;
   }
 }
 

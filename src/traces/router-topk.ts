@@ -37,7 +37,7 @@ export interface LayerTopk {
 function addActive(active: Uint8Array, reader: RowReader, token: number, floats: Float32Array): void {
   if (reader.tensor.dtype !== 'U8') {
     reader.floats(token, floats);
-    for (let j = 0; j < active.length; j++) if ((floats[j] ?? 0) > 0) active[j] = 1;
+    for (let j = 0; j < active.length; j++) if (floats[j]! > 0) active[j] = 1;
     return;
   }
   const mask = reader.bytes(token);
@@ -47,7 +47,10 @@ function addActive(active: Uint8Array, reader: RowReader, token: number, floats:
       `Expected no bit set past neuron ${active.length - 1} for token ${token} of ${reader.tensor.name}, got some`,
     );
   }
-  for (let j = 0; j < active.length; j++) if (((mask[j >> 3] ?? 0) >> (j & 7)) & 1) active[j] = 1;
+  for (let k = 0; k < mask.length; k++) {
+    // Most bytes of a sparse mask are 0; otherwise visit the bits that are set.
+    for (let byte = mask[k]!; byte !== 0; byte &= byte - 1) active[8 * k + 31 - Math.clz32(byte & -byte)] = 1;
+  }
 }
 
 /** One layer, one batch size. */

@@ -20,28 +20,32 @@ function f16Values(): Float32Array {
   return f16Table;
 }
 
+let bf16Table: Float32Array | null = null;
+/** The upper half of a float32. */
+function bf16Values(): Float32Array {
+  bf16Table ??= new Float32Array(Uint32Array.from({ length: 65_536 }, (_, bits) => bits << 16).buffer);
+  return bf16Table;
+}
+
 /**
- * Decodes little-endian floats.
+ * Decodes little-endian floats; this machine is little-endian too, as every one that the addon builds on.
  * @param bytes as many as `out` has elements times the element size
  * @param out [columns], filled
  */
 export function decodeFloats(bytes: Uint8Array, dtype: ElementType, out: Float32Array): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (dtype === 'F32') {
-    for (let i = 0; i < out.length; i++) out[i] = view.getFloat32(i * 4, true);
-  } else if (dtype === 'F16') {
-    const table = f16Values();
-    for (let i = 0; i < out.length; i++) out[i] = table[view.getUint16(i * 2, true)] ?? NaN;
-  } else if (dtype === 'BF16') {
-    // The upper half of a float32.
-    const scratch = new DataView(new ArrayBuffer(4));
-    for (let i = 0; i < out.length; i++) {
-      scratch.setUint32(0, view.getUint16(i * 2, true) << 16);
-      out[i] = scratch.getFloat32(0);
-    }
-  } else {
+  if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
     throw new TraceError(`Expected F16, BF16 or F32 for a row of floats, got ${dtype}`);
   }
+  const size = dtype === 'F32' ? 4 : 2;
+  // Typed views need an aligned start; they are several times faster than a DataView.
+  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  if (dtype === 'F32') {
+    out.set(new Float32Array(aligned.buffer, aligned.byteOffset, out.length));
+    return;
+  }
+  const table = dtype === 'F16' ? f16Values() : bf16Values();
+  const bits = new Uint16Array(aligned.buffer, aligned.byteOffset, out.length);
+  for (let i = 0; i < bits.length; i++) out[i] = table[bits[i]!]!;
 }
 
 /** Reads single rows (tokens) of a tensor; open files are kept until `close`. */

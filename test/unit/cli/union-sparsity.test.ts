@@ -110,6 +110,27 @@ describe('union-sparsity', () => {
     );
   });
 
+  test('a trace of head norms alone shows the heads', async () => {
+    const path = writeSafetensors(join(folder, 'norms.safetensors'), [
+      floats('layers.0.attention.head_norms', [
+        [1, 2],
+        [2, 1],
+      ]),
+    ]);
+    const { out } = await run(
+      'union-sparsity',
+      '--trace',
+      path,
+      '--batch',
+      '1,2',
+      '--out',
+      join(folder, 'norms'),
+    );
+    expect(out).toMatch(/^Heads, mean of 1 layers; two tokens share 0\.0 % of their heads/);
+    expect(out).toMatch(/│ 2 +│ 50\.0 +│ 100\.0 +│/);
+    expect(readdirSync(join(folder, 'norms')).toSorted()).toEqual(['heads.csv', 'union.csv']);
+  });
+
   test.each([
     [['--model', 'opt-66'], 'Expected a model with a published union curve for --model, got "opt-66"'],
     [['--model', 'opt-66b', '--trace', 'x'], 'Expected either --model or --trace'],
