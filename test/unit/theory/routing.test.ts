@@ -42,16 +42,17 @@ describe('RecallCurve', () => {
     expect(curve.recall(1)).toBe(1);
   });
 
-  test('rounding never costs a k: thirds and sevenths add up to full recall', () => {
-    const curve = new RecallCurve(21);
-    for (const n of [3, 7, 19]) {
-      const scores = Array.from({ length: 21 }, (_, j) => -j);
+  test('rounding never costs a k: n times 1/n counts as full recall for every n', () => {
+    for (let n = 1; n <= 200; n++) {
+      const curve = new RecallCurve(201);
+      const scores = Array.from({ length: 201 }, (_, j) => -j);
       curve.addBatch(
         scores,
         scores.map((_, j) => (j < n ? 1 : 0)),
       );
+      expect(curve.smallestK(1)).toBe(n);
+      expect(curve.greedyK(1, 1, 1)).toBe(n);
     }
-    expect(curve.smallestK(1)).toBe(19);
   });
 
   test('greedy stops at the k that met the recall, on its own grid, never above D', () => {
