@@ -10,8 +10,8 @@
 #include "../../src/native/common/error.h"
 #include "../../src/native/common/half.h"
 #include "../../src/native/common/problem.h"
-#include "../../src/native/cpu/inputs.h"
 #include "../../src/native/cpu/inner/inner.h"
+#include "../../src/native/cpu/inputs.h"
 #include "../../src/native/cpu/machine.h"
 #include "../../src/native/cpu/session.h"
 #include "check.h"
@@ -76,8 +76,7 @@ TEST("fill: every instruction set writes the bits of random_value, at any offset
       std::vector<uint16_t> out(1001);
       inner(static_cast<Isa>(isa), dtype).fill(77, first, 1001, 0.0127f, out.data());
       for (size_t i = 0; i < out.size(); ++i) {
-        const uint16_t expected =
-            float_to_half(random_value(77, static_cast<uint64_t>(first) + i, 0.0127f), dtype);
+        const uint16_t expected = float_to_half(random_value(77, static_cast<uint64_t>(first) + i, 0.0127f), dtype);
         if (out[i] != expected) CHECK_EQ(out[i], expected);
       }
     }
@@ -103,9 +102,10 @@ TEST("inputs: copies differ, tails are NaN, a second request fills nothing, rele
   for (int64_t row = 0; row < 2 * 3 * 9; ++row) {
     for (int64_t i = 0; i < 16; ++i) {
       const uint16_t h = copies[1][row * 16 + i];
-      const uint16_t expected = row % 9 >= 5 ? kHalfNaN
-                                             : float_to_bf16(random_value(stream_key(3, Tensor::kKey, 1),
-                                                                          static_cast<uint64_t>(row * 16 + i), 1.0f));
+      const uint16_t expected =
+          row % 9 >= 5
+              ? kHalfNaN
+              : float_to_bf16(random_value(stream_key(3, Tensor::kKey, 1), static_cast<uint64_t>(row * 16 + i), 1.0f));
       if (h != expected) CHECK_EQ(h, expected);
     }
   }
@@ -160,9 +160,9 @@ TEST("session: touched bytes, counted by hand") {
 }
 
 TEST("session: copies reach five caches for the sparsest candidate, within the memory") {
-  CHECK_EQ(plan_copies(100, 100, 50, 1e9), 3);   // 250 distinct bytes wanted
-  CHECK_EQ(plan_copies(100, 10, 50, 1e9), 25);   // each copy offers 10
-  CHECK_EQ(plan_copies(100, 10, 50, 1000), 6);   // 60 % of 1000 bytes
+  CHECK_EQ(plan_copies(100, 100, 50, 1e9), 3);  // 250 distinct bytes wanted
+  CHECK_EQ(plan_copies(100, 10, 50, 1e9), 25);  // each copy offers 10
+  CHECK_EQ(plan_copies(100, 10, 50, 1000), 6);  // 60 % of 1000 bytes
   CHECK_EQ(plan_copies(100, 10, 50, 10), 1);
   CHECK_EQ(plan_copies(1000, 1000, 50, 1e9), 1);
 }
@@ -192,5 +192,8 @@ TEST("isa: the environment lowers it and is checked") {
   setenv("POLAR_BENCH_CPU_ISA", "sse9", 1);
   CHECK_THROWS(active_isa(), "E_NATIVE");
   unsetenv("POLAR_BENCH_CPU_ISA");
+  CHECK(active_isa() == preferred_isa() && preferred_isa() <= supported_isa());
+  setenv("POLAR_BENCH_CPU_ISA", isa_name(supported_isa()), 1);
   CHECK(active_isa() == supported_isa());
+  unsetenv("POLAR_BENCH_CPU_ISA");
 }

@@ -62,7 +62,8 @@ TEST("half: fp16 agrees with the compiler's _Float16 on a million floats") {
     uint16_t bits;
     std::memcpy(&bits, &expected, sizeof bits);
     if (float_to_fp16(value) != bits) CHECK_EQ(float_to_fp16(value), bits);
-    if (fp16_to_float(bits) != static_cast<float>(expected)) CHECK_EQ(fp16_to_float(bits), static_cast<float>(expected));
+    if (fp16_to_float(bits) != static_cast<float>(expected))
+      CHECK_EQ(fp16_to_float(bits), static_cast<float>(expected));
   }
 }
 #endif

@@ -31,8 +31,8 @@ struct TinyAttention {
     p.num_kv_heads = 2;
     p.head_dim = 8;
     std::vector<float> qf(4 * 8, 0.0f), kf(2 * 3 * 8, 0.0f), vf(2 * 3 * 8, 0.0f);
-    qf[0] = 2;                       // head 0: 2 e0
-    kf[0] = 1;                       // group 0: keys e0 and 0
+    qf[0] = 2;  // head 0: 2 e0
+    kf[0] = 1;  // group 0: keys e0 and 0
     for (int i = 0; i < 8; ++i) {
       vf[i] = static_cast<float>(i);       // first value row 0..7
       vf[8 + i] = static_cast<float>(-i);  // second is its negative
@@ -77,9 +77,9 @@ TEST("reference: a head of an unselected group is exactly zero") {
 TEST("reference: activations at points with known values") {
   CHECK_EQ(activate(POLAR_RELU, -3.0), 0.0);
   CHECK_EQ(activate(POLAR_RELU, 3.0), 3.0);
-  CHECK_NEAR(activate(POLAR_GELU, 1.0), 0.8413447460685429, 1e-15);        // Phi(1)
-  CHECK_NEAR(activate(POLAR_GELU_TANH, 1.0), 0.8411919906082768, 1e-12);   // 0.5 (1 + tanh(sqrt(2/pi) 1.044715))
-  CHECK_NEAR(activate(POLAR_SILU, 1.0), 0.7310585786300049, 1e-15);        // 1/(1+1/e)
+  CHECK_NEAR(activate(POLAR_GELU, 1.0), 0.8413447460685429, 1e-15);       // Phi(1)
+  CHECK_NEAR(activate(POLAR_GELU_TANH, 1.0), 0.8411919906082768, 1e-12);  // 0.5 (1 + tanh(sqrt(2/pi) 1.044715))
+  CHECK_NEAR(activate(POLAR_SILU, 1.0), 0.7310585786300049, 1e-15);       // 1/(1+1/e)
   CHECK(std::isnan(activate(POLAR_RELU, NAN)));
 }
 
@@ -95,8 +95,8 @@ TEST("reference: gated up projection with bias, and down projection, by hand") {
   p.mlp_bias = 1;
   const auto x = halves({0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0}, p.dtype);
   // neuron 0: gate e0, up e1; neuron 1: gate 3 e0 + e1, up 0.5 e0
-  const auto w1 = halves({1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0},
-                         p.dtype);
+  const auto w1 = halves(
+      {1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3, 1, 0, 0, 0, 0, 0, 0, 0.5, 0, 0, 0, 0, 0, 0, 0}, p.dtype);
   const auto b1 = halves({-4, 1}, p.dtype);
   const auto w2 = halves({1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 2, 3, 4, 5, 6, 7}, p.dtype);
   const auto b2 = halves({1, 0, 0, 0, 0, 0, 0, -1}, p.dtype);

@@ -39,18 +39,26 @@ Isa supported_isa() {
 #endif
 }
 
+Isa preferred_isa() {
+  const Isa best = supported_isa();
+#if POLAR_X86
+  if (best == Isa::kAvx512Bf16 && __builtin_cpu_is("intel")) return Isa::kAvx512;
+#endif
+  return best;
+}
+
 Isa active_isa() {
   const Isa best = supported_isa();
   const char* wanted = std::getenv("POLAR_BENCH_CPU_ISA");
-  if (wanted == nullptr || *wanted == '\0') return best;
+  if (wanted == nullptr || *wanted == '\0') return preferred_isa();
   for (Isa isa : kAll) {
     if (std::string(wanted) != isa_name(isa)) continue;
     if (isa <= best) return isa;
     throw NativeError("E_NATIVE", std::string("Expected an instruction set that this processor has (up to ") +
                                       isa_name(best) + ") for POLAR_BENCH_CPU_ISA, got " + wanted);
   }
-  throw NativeError("E_NATIVE",
-                    std::string("Expected portable, avx2, avx512 or avx512bf16 for POLAR_BENCH_CPU_ISA, got ") + wanted);
+  throw NativeError(
+      "E_NATIVE", std::string("Expected portable, avx2, avx512 or avx512bf16 for POLAR_BENCH_CPU_ISA, got ") + wanted);
 }
 
 }  // namespace polar::cpu

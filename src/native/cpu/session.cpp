@@ -172,8 +172,8 @@ class CpuExecutable final : public Executable {
   int64_t runs_ = 1;
   Buffer workspace_;
   Buffer out_;
-  std::vector<std::vector<int32_t>> index_;     // per copy
-  std::vector<std::vector<uint16_t>> hidden_;   // per copy, sparse mlp-down only
+  std::vector<std::vector<int32_t>> index_;    // per copy
+  std::vector<std::vector<uint16_t>> hidden_;  // per copy, sparse mlp-down only
 };
 
 class CpuSession final : public Session {
@@ -187,7 +187,8 @@ class CpuSession final : public Session {
   MemoryNeed memory() const override {
     MemoryNeed need;
     if (needs_inputs_) {
-      need.required_bytes = sum_bytes(rotating_tensors(shared_.p)) + sum_bytes(resident_tensors(shared_.p)) + own_bytes();
+      need.required_bytes =
+          sum_bytes(rotating_tensors(shared_.p)) + sum_bytes(resident_tensors(shared_.p)) + own_bytes();
     }
     // What the store holds is either reused or given back.
     const double free = available_memory_bytes() + store_.held_bytes() - reserve_bytes();
@@ -216,9 +217,9 @@ class CpuSession final : public Session {
     shared_.v = get(Tensor::kValue, shared_.copies);
     shared_.w1 = get(Tensor::kUp, shared_.copies);
     shared_.w2 = get(Tensor::kDown, shared_.copies);
-    shared_.first = {one(Tensor::kQuery),  front(shared_.k),       front(shared_.v),  one(Tensor::kInput),
-                     front(shared_.w1),    one(Tensor::kUpBias),   front(shared_.w2), one(Tensor::kDownBias),
-                     one(Tensor::kHidden)};
+    shared_.first = {one(Tensor::kQuery), front(shared_.k),       front(shared_.v),
+                     one(Tensor::kInput), front(shared_.w1),      one(Tensor::kUpBias),
+                     front(shared_.w2),   one(Tensor::kDownBias), one(Tensor::kHidden)};
     shared_.reference = std::make_unique<Reference>(shared_.p, shared_.first, shared_.pool);
   }
 

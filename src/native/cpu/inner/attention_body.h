@@ -30,19 +30,22 @@ struct Attention {
   // scores[j][key] = q_j . k_key for Q queries and `count` keys. Rows past the last are replaced by the last one: what
   // lies behind it may be NaN.
   template <int Q>
-  POLAR_INLINE void score(const AttentionRange& a, const State& s, int64_t head, int64_t key, int64_t count, bool ahead) {
+  POLAR_INLINE void score(const AttentionRange& a, const State& s, int64_t head, int64_t key, int64_t count,
+                          bool ahead) {
     const int64_t d = a.head_dim;
     const X* q = s.q + head * s.padded;
     for (int64_t i = 0; i < count; i += 4) {
       const uint16_t* row[4];
       for (int r = 0; r < 4; ++r) row[r] = a.k + (key + (i + r < count ? i + r : count - 1)) * d;
-      if (ahead) prefetch(a, key + kKeyTile + i);
+      const bool fetch = ahead && key + kKeyTile + i < a.end;
+      const int64_t next = (key + kKeyTile + i) * d;
       F acc[Q][4];
       for (int j = 0; j < Q; ++j) {
         for (int r = 0; r < 4; ++r) acc[j][r] = S::zero();
       }
       int64_t e = 0;
       for (; e + S::kDotStep <= d; e += S::kDotStep) {
+        if (fetch) prefetch(a, next + 4 * e);
         typename S::W w[4];
         for (int r = 0; r < 4; ++r) w[r] = S::load_w(row[r] + e);
         for (int j = 0; j < Q; ++j) {
@@ -56,18 +59,17 @@ struct Attention {
           for (int j = 0; j < Q; ++j) acc[j][r] = S::dot(acc[j][r], w, S::load_x(q + j * s.padded + e));
         }
       }
-      for (int j = 0; j < Q; ++j) S::store_sums(s.scores + j * kKeyTile + i, acc[j][0], acc[j][1], acc[j][2], acc[j][3]);
+      for (int j = 0; j < Q; ++j)
+        S::store_sums(s.scores + j * kKeyTile + i, acc[j][0], acc[j][1], acc[j][2], acc[j][3]);
     }
   }
 
-  // Four positions of K and V, one tile ahead: hardware prefetchers start anew at each 4 KB page, these do not.
-  POLAR_INLINE void prefetch(const AttentionRange& a, int64_t key) {
-    if (key >= a.end) return;
-    const char* k = reinterpret_cast<const char*>(a.k + key * a.head_dim);
-    const char* v = reinterpret_cast<const char*>(a.v + key * a.head_dim);
-    for (int64_t b = 0; b < 8 * a.head_dim; b += 64) {
-      __builtin_prefetch(k + b, 0, 2);
-      __builtin_prefetch(v + b, 0, 2);
+  // The next tile of K and V, a few lines with every step of the dot products (four rows are contiguous): hardware
+  // prefetchers start anew at each 4 KB page, and a burst of requests would fill the line buffers and stall.
+  POLAR_INLINE void prefetch(const AttentionRange& a, int64_t element) {
+    for (int64_t i = 0; i < 4 * S::kDotStep; i += 32) {
+      __builtin_prefetch(a.k + element + i, 0, 2);
+      __builtin_prefetch(a.v + element + i, 0, 2);
     }
   }
 
@@ -84,7 +86,8 @@ struct Attention {
     }
     const float highest = S::highest(top);
     const F offset = S::set1(highest);
-    for (int64_t i = 0; i < count; i += S::kLanes) S::store(scores + i, exp2_vector(S::sub(S::load(scores + i), offset)));
+    for (int64_t i = 0; i < count; i += S::kLanes)
+      S::store(scores + i, exp2_vector(S::sub(S::load(scores + i), offset)));
     for (int64_t i = count; i < kKeyTile; ++i) scores[i] = 0.0f;
     F sum = S::zero();
     for (int64_t i = 0; i < count; i += S::kLanes) sum = S::add(sum, S::load(scores + i));

@@ -21,21 +21,21 @@ inline int64_t round_up(int64_t value, int64_t multiple) { return (value + multi
 
 // Attention of all `heads` query heads of one (sequence, KV group) over the keys [begin, end).
 struct AttentionRange {
-  const uint16_t* q;    // [heads, head_dim]
-  const uint16_t* k;    // [>= end, head_dim], position 0 of the group
-  const uint16_t* v;    // likewise
+  const uint16_t* q;  // [heads, head_dim]
+  const uint16_t* k;  // [>= end, head_dim], position 0 of the group
+  const uint16_t* v;  // likewise
   int64_t begin;
-  int64_t end;          // > begin; no position at or past it is read
+  int64_t end;  // > begin; no position at or past it is read
   int64_t heads;
-  int64_t head_dim;     // multiple of 8, <= 256
-  float scale;          // log2(e) / sqrt(head_dim): the softmax runs in base 2
-  std::byte* scratch;   // attention_scratch_bytes(heads, head_dim)
+  int64_t head_dim;    // multiple of 8, <= 256
+  float scale;         // log2(e) / sqrt(head_dim): the softmax runs in base 2
+  std::byte* scratch;  // attention_scratch_bytes(heads, head_dim)
   // Out, unnormalised: attention = acc / sum; ranges of one unit are merged by their max.
-  float* max;           // [heads], in units of log2
-  float* sum;           // [heads]
-  float* acc;           // [heads, head_dim]
+  float* max;  // [heads], in units of log2
+  float* sum;  // [heads]
+  float* acc;  // [heads, head_dim]
 #ifdef POLAR_FAULTS
-  bool skip_tile;       // planted fault: the first tile's values are left out
+  bool skip_tile;  // planted fault: the first tile's values are left out
 #endif
 };
 
@@ -47,39 +47,41 @@ inline size_t attention_scratch_bytes(int64_t heads, int64_t head_dim) {
 
 // Up (and gate) projection with activation of the active neurons [first, last).
 struct UpRange {
-  const void* x;            // prepared rows [batch, x_stride], see Inner::prepare_x
-  int64_t x_stride;         // elements, round_up(hidden_size, kRowPadding)
+  const void* x;     // prepared rows [batch, x_stride], see Inner::prepare_x
+  int64_t x_stride;  // elements, at least round_up(hidden_size, kRowPadding)
   int64_t batch;
-  int64_t hidden_size;      // d, multiple of 8
-  const uint16_t* w1;       // [D, d], gated [D, 2, d]
-  const uint16_t* b1;       // [D] or null; added to what the activation sees (the gate row where gated)
-  const int32_t* neurons;   // active neuron -> row of w1; null = identity
+  int64_t hidden_size;     // d, multiple of 8
+  const uint16_t* w1;      // [D, d], gated [D, 2, d]
+  const uint16_t* b1;      // [D] or null; added to what the activation sees (the gate row where gated)
+  const int32_t* neurons;  // active neuron -> row of w1; null = identity
   int64_t first;
   int64_t last;
   bool gated;
   int32_t activation;
-  uint16_t* out;            // [batch, out_stride]
+  uint16_t* out;  // [batch, out_stride]
   int64_t out_stride;
-  std::byte* scratch;       // up_scratch_bytes(batch)
+  std::byte* scratch;  // up_scratch_bytes(batch)
 #ifdef POLAR_FAULTS
   bool skip_tile;
 #endif
 };
 
-inline size_t up_scratch_bytes(int64_t batch) { return static_cast<size_t>(round_up(batch, 4) * (4 * 64 + 12 * 4) + 1024); }
+inline size_t up_scratch_bytes(int64_t batch) {
+  return static_cast<size_t>(round_up(batch, 4) * (4 * 64 + 12 * 4) + 1024);
+}
 
 // Partial sums of the down projection over the active neurons [first, last).
 struct DownRange {
-  const uint16_t* hidden;   // [batch, hidden_stride]
+  const uint16_t* hidden;  // [batch, hidden_stride]
   int64_t hidden_stride;
   int64_t batch;
-  int64_t hidden_size;      // d, multiple of 8
-  const uint16_t* w2;       // [D, d]
-  const int32_t* neurons;   // null = identity
+  int64_t hidden_size;     // d, multiple of 8
+  const uint16_t* w2;      // [D, d]
+  const int32_t* neurons;  // null = identity
   int64_t first;
-  int64_t last;             // may equal first: the sums are zero
-  float* acc;               // out: [batch, padded d] in an order of its own, read back by down_finish
-  std::byte* scratch;       // down_scratch_bytes(batch)
+  int64_t last;        // may equal first: the sums are zero
+  float* acc;          // out: [batch, padded d] in an order of its own, read back by down_finish
+  std::byte* scratch;  // down_scratch_bytes(batch)
 #ifdef POLAR_FAULTS
   bool skip_tile;
 #endif
@@ -88,17 +90,19 @@ struct DownRange {
 // Neurons that are summed in registers before the accumulators go back to memory.
 inline constexpr int64_t kDownNeuronTile = 32;
 inline size_t down_scratch_bytes(int64_t batch) { return static_cast<size_t>(kDownNeuronTile * batch * 4 + 1024); }
-inline int64_t down_acc_floats(int64_t batch, int64_t hidden_size) { return batch * round_up(hidden_size, kRowPadding); }
+inline int64_t down_acc_floats(int64_t batch, int64_t hidden_size) {
+  return batch * round_up(hidden_size, kRowPadding);
+}
 
 // Adds the partial sums of all threads in order, adds the bias and rounds: columns [first, last) in units of 32.
 struct DownFinish {
-  const float* acc;         // [parts, acc_stride]
-  int64_t acc_stride;       // floats
+  const float* acc;    // [parts, acc_stride]
+  int64_t acc_stride;  // floats
   int64_t parts;
   int64_t batch;
   int64_t hidden_size;
-  const uint16_t* b2;       // [d] or null
-  uint16_t* out;            // [batch, d]
+  const uint16_t* b2;  // [d] or null
+  uint16_t* out;       // [batch, d]
   int64_t first;
   int64_t last;
 };

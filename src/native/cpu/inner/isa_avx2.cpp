@@ -19,11 +19,13 @@ namespace polar::cpu {
 namespace avx2 {
 namespace {
 
+// clang-format off: each of these builds on the ones before
 #include "vector_avx2.h"
 #include "math_body.h"
 #include "attention_body.h"
 #include "mlp_body.h"
 #include "stream_body.h"
+// clang-format on
 
 }  // namespace
 }  // namespace avx2

@@ -9,7 +9,8 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 // GCC 12 warns about the undefined pass-through operand inside its own intrinsics (GCC bug 105593).
@@ -23,11 +24,13 @@ namespace polar::cpu {
 namespace avx512 {
 namespace {
 
+// clang-format off: each of these builds on the ones before
 #include "vector_avx512.h"
 #include "math_body.h"
 #include "attention_body.h"
 #include "mlp_body.h"
 #include "stream_body.h"
+// clang-format on
 
 }  // namespace
 }  // namespace avx512

@@ -9,7 +9,8 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
+                             apply_to = function)
 #else
 #pragma GCC push_options
 // GCC 12 warns about the undefined pass-through operand inside its own intrinsics (GCC bug 105593).
@@ -23,13 +24,14 @@ namespace polar::cpu {
 namespace avx512bf16 {
 namespace {
 
-// clang-format off: the order of these matters
+// clang-format off: each of these builds on the ones before
 #include "vector_avx512.h"
 #include "vector_avx512bf16.h"
 #include "math_body.h"
 #include "attention_body.h"
 #include "mlp_body.h"
 #include "stream_body.h"
+// clang-format on
 
 }  // namespace
 }  // namespace avx512bf16

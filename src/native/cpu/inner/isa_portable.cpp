@@ -12,11 +12,13 @@ namespace polar::cpu {
 namespace portable {
 namespace {
 
+// clang-format off: each of these builds on the ones before
 #include "vector_portable.h"
 #include "math_body.h"
 #include "attention_body.h"
 #include "mlp_body.h"
 #include "stream_body.h"
+// clang-format on
 
 }  // namespace
 }  // namespace portable

@@ -1,6 +1,7 @@
 // exp2 and the activations on vectors. Included inside the namespace of one instruction set.
 
-// 2^x for x in [-126, 126], clamped outside; relative error below 2e-7. NaN stays NaN: max() returns its second operand.
+// 2^x for x in [-126, 126], clamped outside; relative error below 2e-7. NaN stays NaN: max() returns its second
+// operand.
 POLAR_INLINE Vec::F exp2_vector(Vec::F x) {
   using V = Vec;
   x = V::max(V::set1(-126.0f), x);

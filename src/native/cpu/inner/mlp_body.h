@@ -5,8 +5,8 @@ struct Mlp {
   using F = typename S::F;
   using X = typename S::X;
   using Coef = typename S::Coef;
-  static constexpr int64_t kLine = 32;           // elements of a 64-byte cache line
-  static constexpr int64_t kXBlockBytes = 24576;  // of X, so that it stays in a 32 KB first-level cache beside W1's rows
+  static constexpr int64_t kLine = 32;            // elements of a 64-byte cache line
+  static constexpr int64_t kXBlockBytes = 32768;  // of X: most of it stays in a first-level cache of 32 to 48 KB
 
   static void prepare_x(const uint16_t* src, int64_t count, void* dst) {
     X* x = static_cast<X*>(dst);
@@ -58,6 +58,16 @@ struct Mlp {
     }
   }
 
+  // dot_block of min(M, left) batch rows.
+  template <int M>
+  POLAR_INLINE void dot_some(int64_t left, const Rows& rows, const X* x, int64_t x_stride, int64_t e0, int64_t e1,
+                             int64_t p0, int64_t p1, float* memory) {
+    if constexpr (M > 1) {
+      if (left < M) return dot_some<M - 1>(left, rows, x, x_stride, e0, e1, p0, p1, memory);
+    }
+    dot_block<M>(rows, x, x_stride, e0, e1, p0, p1, e0 == 0, memory);
+  }
+
   POLAR_INLINE void dot_rows(const UpRange& a, const Rows& rows, int64_t e0, int64_t e1, float* memory) {
     const X* x = static_cast<const X*>(a.x);
     const int64_t blocks = (a.batch + S::kMaxBatch - 1) / S::kMaxBatch;
@@ -70,21 +80,7 @@ struct Mlp {
       // each batch block prefetches its share, so that the requests are spread over the work
       const int64_t p0 = lines * b / blocks * kLine;
       const int64_t p1 = lines * (b + 1) / blocks * kLine;
-      if constexpr (S::kMaxBatch == 4) {
-        if (left >= 4) {
-          dot_block<4>(rows, xm, a.x_stride, e0, e1, p0, p1, e0 == 0, acc);
-          continue;
-        }
-        if (left == 3) {
-          dot_block<3>(rows, xm, a.x_stride, e0, e1, p0, p1, e0 == 0, acc);
-          continue;
-        }
-      }
-      if (left >= 2) {
-        dot_block<2>(rows, xm, a.x_stride, e0, e1, p0, p1, e0 == 0, acc);
-      } else {
-        dot_block<1>(rows, xm, a.x_stride, e0, e1, p0, p1, e0 == 0, acc);
-      }
+      dot_some<S::kMaxBatch>(left, rows, xm, a.x_stride, e0, e1, p0, p1, acc);
     }
   }
 
@@ -155,18 +151,30 @@ struct Mlp {
 
   // Where the accumulators of batch rows [m, m + M) and the columns from c on lie: chunks of kCols columns, all batch
   // rows of one chunk together.
-  POLAR_INLINE float* down_acc(float* acc, int64_t batch, int64_t c, int64_t m) { return acc + c * batch + m * S::kCols; }
+  POLAR_INLINE float* down_acc(float* acc, int64_t batch, int64_t c, int64_t m) {
+    return acc + c * batch + m * S::kCols;
+  }
 
-  // acc[m] += sum over `count` neurons of hidden[m] * W2 row, one chunk of columns.
+  // Cache lines to prefetch during one chunk.
+  struct Ahead {
+    const uint16_t* lines[kDownNeuronTile];
+    int64_t count;
+  };
+
+  // acc[m] += sum over `steps` (pairs of) neurons of hidden[m] * W2 row, one chunk of columns. With every step some of
+  // the lines `ahead` are prefetched: in one burst they would fill the line buffers and stall.
   template <int M>
   POLAR_INLINE void down_chunk(const uint16_t* const* rows, const Coef* coef, int64_t batch, int64_t steps, int64_t c,
-                               int64_t columns, bool first, float* acc) {
+                               int64_t columns, bool first, const Ahead& ahead, float* acc) {
     F lo[M], hi[M];
     for (int m = 0; m < M; ++m) {
       lo[m] = first ? S::zero() : S::load(acc + m * S::kCols);
       hi[m] = first ? S::zero() : S::load(acc + m * S::kCols + S::kLanes);
     }
     for (int64_t t = 0; t < steps; ++t) {
+      for (int64_t i = t * S::kRows; i < (t + 1) * S::kRows && i < ahead.count; ++i) {
+        __builtin_prefetch(ahead.lines[i], 0, 2);
+      }
       typename S::W w0, w1;
       const uint16_t* a = rows[t * S::kRows] + c;
       const uint16_t* b = rows[t * S::kRows + S::kRows - 1] + c;
@@ -188,20 +196,23 @@ struct Mlp {
   }
 
   POLAR_INLINE void down_batch(const uint16_t* const* rows, const Coef* coef, int64_t batch, int64_t steps, int64_t c,
-                               int64_t columns, bool first, float* acc) {
+                               int64_t columns, bool first, Ahead& ahead, float* acc) {
     int64_t m = 0;
     if constexpr (S::kMaxDownBatch == 8) {
       for (; m + 8 <= batch; m += 8) {
-        down_chunk<8>(rows, coef + m, batch, steps, c, columns, first, down_acc(acc, batch, c, m));
+        down_chunk<8>(rows, coef + m, batch, steps, c, columns, first, ahead, down_acc(acc, batch, c, m));
+        ahead.count = 0;
       }
     }
     for (; m + 4 <= batch; m += 4) {
-      down_chunk<4>(rows, coef + m, batch, steps, c, columns, first, down_acc(acc, batch, c, m));
+      down_chunk<4>(rows, coef + m, batch, steps, c, columns, first, ahead, down_acc(acc, batch, c, m));
+      ahead.count = 0;
     }
     for (; m + 2 <= batch; m += 2) {
-      down_chunk<2>(rows, coef + m, batch, steps, c, columns, first, down_acc(acc, batch, c, m));
+      down_chunk<2>(rows, coef + m, batch, steps, c, columns, first, ahead, down_acc(acc, batch, c, m));
+      ahead.count = 0;
     }
-    if (m < batch) down_chunk<1>(rows, coef + m, batch, steps, c, columns, first, down_acc(acc, batch, c, m));
+    if (m < batch) down_chunk<1>(rows, coef + m, batch, steps, c, columns, first, ahead, down_acc(acc, batch, c, m));
   }
 
   // One tile of at most kDownNeuronTile neurons over all columns; the next tile's rows are prefetched line by line.
@@ -229,16 +240,19 @@ struct Mlp {
     const int64_t chunks = (d + S::kCols - 1) / S::kCols;
     int64_t which = 0, line = 0;
     for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+      // Row after row, the lines of the next tile: equally many with each chunk.
+      Ahead ahead;
+      ahead.count = 0;
       const int64_t target = coming * lines * (chunk + 1) / chunks;
-      for (int64_t at = which * lines + line; at < target; ++at) {
-        __builtin_prefetch(next[which] + line * kLine, 0, 2);
+      for (int64_t at = which * lines + line; at < target && ahead.count < kDownNeuronTile; ++at) {
+        ahead.lines[ahead.count++] = next[which] + line * kLine;
         if (++line == lines) {
           line = 0;
           ++which;
         }
       }
       const int64_t c = chunk * S::kCols;
-      down_batch(rows, coef, a.batch, steps, c, d - c, first, a.acc);
+      down_batch(rows, coef, a.batch, steps, c, d - c, first, ahead, a.acc);
     }
   }
 

@@ -71,9 +71,7 @@ struct FloatPath : Vec {
 };
 
 struct WidenBf16 {
-  POLAR_INLINE __m256 widen(__m128i h) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
-  }
+  POLAR_INLINE __m256 widen(__m128i h) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16)); }
   POLAR_INLINE float to_float(uint16_t h) { return bf16_to_float(h); }
   POLAR_INLINE uint16_t to_half(float x) { return float_to_bf16(x); }
 };

@@ -6,7 +6,7 @@ struct Vec {
   using F = __m512;
   static constexpr int kLanes = 16;
   static constexpr int kMaxQueries = 4;
-  static constexpr int kMaxBatch = 4;
+  static constexpr int kMaxBatch = 6;
   static constexpr int kMaxDownBatch = 8;
   POLAR_INLINE F zero() { return _mm512_setzero_ps(); }
   POLAR_INLINE F set1(float x) { return _mm512_set1_ps(x); }
@@ -29,7 +29,8 @@ struct Vec {
     const __m512d ab = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)));
     const __m512d cd = _mm512_castps_pd(_mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d)));
     // every 128-bit lane of t: partial sums of a, b, c, d
-    const F t = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
+    const F t =
+        _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd)));
     const __m256 u = _mm256_add_ps(_mm512_castps512_ps256(t), _mm512_extractf32x8_ps(t, 1));
     _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(u), _mm256_extractf128_ps(u, 1)));
   }
@@ -69,9 +70,7 @@ struct FloatPath : Vec {
 };
 
 struct WidenBf16 {
-  POLAR_INLINE __m512 widen(__m256i h) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
-  }
+  POLAR_INLINE __m512 widen(__m256i h) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16)); }
   POLAR_INLINE float to_float(uint16_t h) { return bf16_to_float(h); }
   POLAR_INLINE uint16_t to_half(float x) { return float_to_bf16(x); }
 };

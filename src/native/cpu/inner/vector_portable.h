@@ -74,7 +74,9 @@ struct FloatPath : Vec {
     lo = load_w(a);
     hi = load_w(a + 4);
   }
-  POLAR_INLINE void load_rows_part(const uint16_t* a, const uint16_t* b, int64_t, W& lo, W& hi) { load_rows(a, b, lo, hi); }
+  POLAR_INLINE void load_rows_part(const uint16_t* a, const uint16_t* b, int64_t, W& lo, W& hi) {
+    load_rows(a, b, lo, hi);
+  }
   POLAR_INLINE Coef make_coef(float a, float) { return a; }
   POLAR_INLINE F load_coef(const Coef* p) { return set1(*p); }
   POLAR_INLINE F madd(F acc, W w, F coef) { return fma(w, coef, acc); }

@@ -63,8 +63,8 @@ size_t attention_gather_dense_workspace_bytes(const PolarProblem& p, int64_t act
   return carver.used();
 }
 
-// Copies the active heads' cache on every run, then runs the dense kernel on the copy and scatters its rows: the paper's
-// naive sparse baseline.
+// Copies the active heads' cache on every run, then runs the dense kernel on the copy and scatters its rows: the
+// paper's naive sparse baseline.
 void launch_attention_gather_dense(const Launch& launch, const AttentionArgs& args) {
   const PolarProblem& p = launch.problem;
   const PolarProblem c = compact(p, args.active_groups);

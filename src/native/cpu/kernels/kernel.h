@@ -70,7 +70,7 @@ class Carver {
 };
 
 // The launchers, one file each.
-#define POLAR_ATTENTION_KERNEL(name)                                                            \
+#define POLAR_ATTENTION_KERNEL(name)                                                        \
   size_t name##_workspace_bytes(const PolarProblem& p, int64_t active_groups, int threads); \
   void launch_##name(const Launch& launch, const AttentionArgs& args)
 POLAR_ATTENTION_KERNEL(attention_dense);
@@ -79,7 +79,7 @@ POLAR_ATTENTION_KERNEL(attention_selective_head);
 POLAR_ATTENTION_KERNEL(attention_gather_dense);
 #undef POLAR_ATTENTION_KERNEL
 
-#define POLAR_MLP_KERNEL(name)                                                                   \
+#define POLAR_MLP_KERNEL(name)                                                               \
   size_t name##_workspace_bytes(const PolarProblem& p, int64_t active_neurons, int threads); \
   void launch_##name(const Launch& launch, const MlpArgs& args)
 POLAR_MLP_KERNEL(mlp_dense);

@@ -10,6 +10,10 @@ namespace {
 
 constexpr size_t kMostXElementBytes = 4;
 
+// Elements from one prepared row of X to the next. One line more than the row: with a stride of a multiple of 4 KB all
+// rows would fall into the same sets of the first-level cache and push each other out.
+int64_t x_row_stride(const PolarProblem& p) { return round_up(p.hidden_size, kRowPadding) + kRowPadding; }
+
 // Batch rows whose partial sums stay in the second-level cache together while W2 streams past.
 int64_t down_batch_block(const PolarProblem& p) {
   const int64_t row = round_up(p.hidden_size, kRowPadding) * 4;
@@ -53,7 +57,7 @@ void gather_rows(const PolarProblem& p, const MlpArgs& args, const GatherSpace& 
 
 size_t mlp_up_workspace_bytes(const PolarProblem& p, int threads) {
   Carver carver(nullptr);
-  carver.take(static_cast<size_t>(p.batch_size * round_up(p.hidden_size, kRowPadding)) * kMostXElementBytes);
+  carver.take(static_cast<size_t>(p.batch_size * x_row_stride(p)) * kMostXElementBytes);
   for (int t = 0; t < threads; ++t) carver.take(up_scratch_bytes(p.batch_size));
   return carver.used();
 }
@@ -61,7 +65,7 @@ size_t mlp_up_workspace_bytes(const PolarProblem& p, int threads) {
 void mlp_up_phase(const Launch& launch, const MlpArgs& args, std::byte* workspace, uint16_t* out) {
   const PolarProblem& p = launch.problem;
   const int threads = launch.pool.size();
-  const int64_t stride = round_up(p.hidden_size, kRowPadding);
+  const int64_t stride = x_row_stride(p);
   Carver carver(workspace);
   std::byte* x = carver.take(static_cast<size_t>(p.batch_size * stride) * kMostXElementBytes);
   std::byte* scratch = carver.take(0);
@@ -164,8 +168,8 @@ void mlp_direct(const Launch& launch, const MlpArgs& args) {
   std::byte* down = has_down(p) ? carver.take(mlp_down_workspace_bytes(p, threads)) : nullptr;
   if (p.scope == POLAR_SCOPE_MLP_UP) return mlp_up_phase(launch, args, up, args.out);
   if (p.scope == POLAR_SCOPE_MLP_DOWN) return mlp_down_phase(launch, args, down, args.hidden_in);
-  auto* hidden =
-      reinterpret_cast<uint16_t*>(carver.take(static_cast<size_t>(p.batch_size * args.active_neurons) * sizeof(uint16_t)));
+  auto* hidden = reinterpret_cast<uint16_t*>(
+      carver.take(static_cast<size_t>(p.batch_size * args.active_neurons) * sizeof(uint16_t)));
   mlp_up_phase(launch, args, up, hidden);
   mlp_down_phase(launch, args, down, hidden);
 }

@@ -4,7 +4,10 @@ namespace polar::cpu {
 
 const std::vector<Kernel>& kernel_registry() {
 #define POLAR_ATTENTION(id, name) {id, POLAR_SCOPE_ATTENTION, name##_workspace_bytes, launch_##name, nullptr}
-#define POLAR_MLP(id, scope, name) {id, scope, name##_workspace_bytes, nullptr, launch_##name}
+#define POLAR_MLP(id, scope, name)                            \
+  {                                                           \
+    id, scope, name##_workspace_bytes, nullptr, launch_##name \
+  }
   static const std::vector<Kernel> kernels = {
       POLAR_ATTENTION("attention/dense", attention_dense),
       POLAR_ATTENTION("attention/dense-per-query-head", attention_dense_per_query_head),
