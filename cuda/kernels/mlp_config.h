@@ -1,0 +1,178 @@
+// Which tile, pipeline depth and split an MLP GEMM gets: a pure function of the problem and of four facts about the
+// device, so a test can print and check every choice without a GPU.
+//
+// Words used by all mlp_gemm files. The GEMM is computed with the weights as the left (m) operand, so a batch of 1 to 8
+// wastes nothing: out^T[rows, batch] = weights[rows, k] * input^T[k, batch].
+//   up:   rows = active neurons (gated: gate and up rows of each), k = hidden_size
+//   down: rows = hidden_size, k = active neurons; the gather runs along k
+// One *slot* is a piece of weights in shared memory that is loaded, waited for and freed as a whole: `slot_rows` weight
+// rows of `lines` 128-byte lines each. One *chunk* is the k extent of a slot. Work is the flat sequence of
+// (row tile, chunk) pairs; every worker takes an equal contiguous range of it (stream-K).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace polar::cuda::mlp {
+
+enum class GemmOp : int { kUp = 0, kDown = 1 };
+
+// How weights reach shared memory. Both write the same swizzled layout.
+enum class GemmPath : int {
+  kTensorCopy = 0,  // sm_90 and later: one tensor copy (TMA) per weight row slice, producer warps, mbarriers
+  kAsyncCopy = 1    // sm_80 and later: 16-byte cp.async by all threads
+};
+
+enum class GemmTile : int {
+  kTall = 0,   // up: 256 rows in two slots of 128 x 256 B; down: 256 columns, slots of 64 neurons x 512 B
+  kShort = 1,  // up: 128 rows, one slot of 128 x 256 B;    down: 128 columns, slots of 128 neurons x 256 B
+  kWide = 2,   // up only: 128 rows in two slots of 64 x 512 B
+  kBroad = 3   // up only: 256 rows in four slots of 64 x 512 B
+};
+
+struct GemmShape {
+  GemmOp op;
+  int64_t batch_size;
+  int64_t hidden_size;
+  int64_t active_neurons;
+  bool gated;
+};
+
+struct GemmDevice {
+  int sm_count;
+  int compute_major;
+  size_t shared_bytes_per_block;  // opt-in limit
+};
+
+inline constexpr int kLineBytes = 128;
+inline constexpr int kLineElements = 64;
+inline constexpr int kConsumerWarps = 8;
+inline constexpr int kSharedReserve = 1024 + 256;  // alignment of the first slot, and the barriers
+inline constexpr int kMaxBatchTiles = 8;     // batch tiles of one launch; a larger batch takes several
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+struct TileShape {
+  int slot_rows;  // weight rows in a slot
+  int lines;      // 128-byte lines of each row in a slot
+  int slots_per_chunk;
+  int warps_m;    // of the warps that share a slot
+  int warps_n;
+};
+
+constexpr TileShape tile_shape(GemmOp op, GemmTile tile, int batch_tile) {
+  if (op == GemmOp::kUp) {
+    if (tile == GemmTile::kTall) return {128, 2, 2, 4, 1};
+    if (tile == GemmTile::kWide) return batch_tile >= 64 ? TileShape{64, 4, 2, 2, 2} : TileShape{64, 4, 2, 4, 1};
+    if (tile == GemmTile::kBroad) return {64, 4, 4, 2, 1};
+    return batch_tile >= 64 ? TileShape{128, 2, 1, 4, 2} : TileShape{128, 2, 1, 8, 1};
+  }
+  if (tile == GemmTile::kTall) return {64, 4, 1, 8, 1};
+  return batch_tile >= 64 ? TileShape{128, 2, 1, 4, 2} : TileShape{128, 2, 1, 8, 1};
+}
+
+constexpr int tile_rows(GemmOp op, const TileShape& s) {
+  return op == GemmOp::kUp ? s.slot_rows * s.slots_per_chunk : s.lines * kLineElements;
+}
+constexpr int chunk_k(GemmOp op, const TileShape& s) {
+  return op == GemmOp::kUp ? s.lines * kLineElements : s.slot_rows;
+}
+// Rows r, r + lines, r + 2 lines, ... lie back to back; each next such set starts one line later, so that the same
+// line of eight neighbouring rows falls on eight different line positions modulo 8. The 128-byte swizzle of the
+// tensor copy (bits 4-6 of a shared address are xored with its bits 7-9) then makes every ldmatrix conflict-free.
+constexpr int weight_slot_bytes(const TileShape& s) { return (s.slot_rows * s.lines + s.lines - 1) * kLineBytes; }
+constexpr int input_slot_bytes(GemmOp op, const TileShape& s, int batch_tile) {
+  return chunk_k(op, s) / kLineElements * batch_tile * kLineBytes;
+}
+
+struct GemmConfig {
+  GemmPath path;
+  GemmTile tile;
+  int batch_tile;    // columns (sequences) of a tile: 8, 32, 64 or 128
+  int batch_tiles;   // of one launch
+  int weight_slots;  // depth of the pipeline
+  int input_slots;
+  int row_tiles;
+  int chunks;        // of one row tile
+  int workers;       // per batch tile; the grid is workers x batch_tiles
+  int shared_bytes;
+};
+
+// Floats of a tile: what one worker stores when it computes part of a tile.
+constexpr int64_t tile_floats(GemmOp op, const GemmConfig& c) {
+  return static_cast<int64_t>(tile_rows(op, tile_shape(op, c.tile, c.batch_tile))) * c.batch_tile;
+}
+
+constexpr int choose_batch_tile(int64_t batch_size) {
+  return batch_size <= 8 ? 8 : batch_size <= 32 ? 32 : batch_size <= 64 ? 64 : 128;
+}
+
+// A copy costs its issuing warp the same for 256 and for 512 bytes, so slots of 512-byte slices are preferred wherever
+// the accumulators allow it. Taller row tiles read the input from L2 less often, but more workers share one and have to
+// be added up: with fewer tall tiles than a quarter of the SMs the shorter ones win.
+constexpr GemmTile choose_tile(const GemmShape& shape, const GemmDevice& device, int batch_tile, GemmPath path) {
+  if (batch_tile == 128 || path == GemmPath::kAsyncCopy) return GemmTile::kShort;
+  if (shape.op == GemmOp::kDown) return GemmTile::kTall;
+  const int64_t rows = shape.active_neurons * (shape.gated ? 2 : 1);
+  return batch_tile == 64 && rows >= 256 * (device.sm_count / 4) ? GemmTile::kBroad : GemmTile::kWide;
+}
+
+// The deepest pipeline that fits; at least two slots, else `weight_slots` is 0 and the tile cannot be used.
+// A chunk of several slots has one warp group per slot, and a slot must always belong to the same group: a group that
+// runs ahead would otherwise read the phase of a barrier whose previous round it never saw. So the depth is a multiple
+// of slots_per_chunk. The input, which comes from L2, needs a lead of about 64 KB of weights (1.5 us).
+constexpr void fit_slots(GemmConfig& c, GemmOp op, const GemmDevice& device) {
+  const TileShape s = tile_shape(op, c.tile, c.batch_tile);
+  const bool async = c.path == GemmPath::kAsyncCopy;
+  const int64_t room = static_cast<int64_t>(device.shared_bytes_per_block) - kSharedReserve;
+  const int64_t weight = weight_slot_bytes(s), input = input_slot_bytes(op, s, c.batch_tile);
+  const int lead = 1 + static_cast<int>(ceil_div(65536, weight * s.slots_per_chunk));
+  for (int slots = async ? 4 : 8; slots >= 2; --slots) {
+    if (slots % s.slots_per_chunk != 0) continue;
+    const int most = slots / s.slots_per_chunk < 2 ? 2 : slots / s.slots_per_chunk;
+    const int least = async || most < lead ? most : lead;
+    for (int inputs = most; inputs >= least; --inputs) {
+      if (slots * weight + inputs * input > room) continue;
+      c.weight_slots = slots;
+      c.input_slots = inputs;
+      c.shared_bytes = static_cast<int>(slots * weight + inputs * input) + kSharedReserve;
+      return;
+    }
+  }
+  c.weight_slots = 0;
+}
+
+constexpr void split_work(GemmConfig& c, const GemmShape& shape, const GemmDevice& device) {
+  const TileShape s = tile_shape(shape.op, c.tile, c.batch_tile);
+  const bool up = shape.op == GemmOp::kUp;
+  const int64_t rows = up ? shape.active_neurons * (shape.gated ? 2 : 1) : shape.hidden_size;
+  const int64_t k = up ? shape.hidden_size : shape.active_neurons;
+  c.row_tiles = static_cast<int>(ceil_div(rows, tile_rows(shape.op, s)));
+  c.chunks = static_cast<int>(ceil_div(k, chunk_k(shape.op, s)));
+  const int64_t tiles = ceil_div(shape.batch_size, c.batch_tile);
+  c.batch_tiles = static_cast<int>(tiles < kMaxBatchTiles ? tiles : kMaxBatchTiles);
+  const int64_t units = static_cast<int64_t>(c.row_tiles) * c.chunks;
+  const int64_t share = device.sm_count / c.batch_tiles < 1 ? 1 : device.sm_count / c.batch_tiles;
+  c.workers = static_cast<int>(units < share ? units : share);
+}
+
+// The configuration of one GEMM. `weight_slots` 0 means that the device has too little shared memory for any tile.
+constexpr GemmConfig choose_gemm_config(const GemmShape& shape, const GemmDevice& device) {
+  GemmConfig c{};
+  // A tensor map describes a weight row as whole 128-byte lines.
+  const bool whole_lines = shape.hidden_size % kLineElements == 0;
+  c.path = device.compute_major >= 9 && whole_lines ? GemmPath::kTensorCopy : GemmPath::kAsyncCopy;
+  c.batch_tile = choose_batch_tile(shape.batch_size);
+  if (c.path == GemmPath::kAsyncCopy && c.batch_tile > 64) c.batch_tile = 64;
+  c.tile = choose_tile(shape, device, c.batch_tile, c.path);
+  fit_slots(c, shape.op, device);
+  while (c.weight_slots == 0 && c.batch_tile > 8) {
+    c.batch_tile = c.batch_tile == 128 ? 64 : c.batch_tile == 64 ? 32 : 8;
+    c.tile = GemmTile::kShort;
+    fit_slots(c, shape.op, device);
+  }
+  split_work(c, shape, device);
+  return c;
+}
+
+}  // namespace polar::cuda::mlp

@@ -1,0 +1,17 @@
+// mlp-up/gather-dense: copies the active rows of W1 to the workspace, then dense: the naive sparse baseline.
+#include "mlp_launch.h"
+#include "registry.h"
+
+namespace polar::cuda {
+namespace {
+
+void launch_mlp_up_gather_dense(const LaunchContext& context, const MlpArgs& args) {
+  mlp::launch(context, args, mlp::Selection::kGathered, "mlp-up/gather-dense");
+}
+
+}  // namespace
+
+const MlpKernel kMlpUpGatherDense =
+    mlp::kernel_of<mlp::Selection::kGathered>("mlp-up/gather-dense", launch_mlp_up_gather_dense);
+
+}  // namespace polar::cuda
