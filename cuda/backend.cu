@@ -41,7 +41,7 @@ class CudaSession : public Session {
                             " MB, less than 5 times the last-level cache: part of the inputs may be read from it");
     }
     state_.inputs = Inputs(state_.problem, rotation_.copies, state_.stream);
-    state_.stream.synchronize();
+    state_.stream.synchronize("filling the inputs");
     state_.references = std::make_unique<ReferenceResults>(state_.problem, state_.inputs, state_.stream);
     reporter.alive("fill", 1.0);
   }

@@ -83,7 +83,7 @@ class AttentionExecutable : public CudaExecutable {
     launch_compare_rows(p.dtype, output_.as(), shape_.rows, shape_.columns, reference.exact.as<double>(),
                         reference.naive.as<float>(), reference.columns, nullptr, active.as<uint8_t>(), errors,
                         session_.stream);
-    session_.stream.synchronize();
+    session_.stream.synchronize("comparing the output");
     if (session_.options.mode == POLAR_MODE_VERIFY) check_against_host(p, candidate_, *session_.references);
   }
 
@@ -149,7 +149,7 @@ class MlpExecutable : public CudaExecutable {
     launch_compare_rows(p.dtype, output_.as(), shape_.rows, shape_.columns, reference.exact.as<double>(),
                         reference.naive.as<float>(), reference.columns, up_only && selects_ ? index_.at(0) : nullptr,
                         nullptr, errors, session_.stream);
-    session_.stream.synchronize();
+    session_.stream.synchronize("comparing the output");
     if (session_.options.mode == POLAR_MODE_VERIFY) check_against_host(p, candidate_, *session_.references);
   }
 

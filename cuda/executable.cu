@@ -28,7 +28,7 @@ CudaExecutable::CudaExecutable(SessionState& session, const PolarCandidate& cand
 void CudaExecutable::run_poisoned() {
   fill_nan(output_.as(), shape_.rows * shape_.columns, session_.stream);
   launch(0);
-  session_.stream.synchronize();
+  session_.stream.synchronize("the run that is verified");
 }
 
 PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
@@ -47,7 +47,7 @@ PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
   }
   const DeviceBuffer errors(static_cast<size_t>(shape_.rows) * sizeof(RowError));
   compare(errors.as<RowError>());
-  session_.stream.synchronize();
+  session_.stream.synchronize("comparing the output");
   const bool repeats_equal = to_host<unsigned long long>(differences.as(), 1)[0] == 0;
   Verdict verdict(session_.problem.dtype);
   const std::vector<RowError> rows = to_host<RowError>(errors.as(), static_cast<size_t>(shape_.rows));
@@ -85,7 +85,7 @@ double CudaExecutable::energy_mj(double seconds) {
   // The counter moves in steps of some 20 to 100 ms: start and end right after a step, and count what ran between.
   auto run_batch = [&] {
     for (int64_t i = 0; i < per_batch; ++i) graph_.launch(session_.stream);
-    session_.stream.synchronize();
+    session_.stream.synchronize("repeating the sample for its energy");
   };
   run_batch();
   const auto begin = Clock::now();

@@ -71,7 +71,7 @@ double mma_registers_rate(const Device& device, int32_t dtype, const Stream& str
     CHECK_LAUNCH("mma_registers");
   };
   launch();
-  stream.synchronize();
+  stream.synchronize("a matrix product");
   const Event start, stop;
   const Graph graph(stream, launch);
   std::vector<double> times;
@@ -134,7 +134,7 @@ double cublaslt_rate(int32_t dtype, const Stream& stream, const Reporter& report
                                          &results[i].algo, workspace.as(), kWorkspaceBytes, stream));
     };
     launch();
-    stream.synchronize();
+    stream.synchronize("a matrix product");
     const Graph graph(stream, launch);
     std::vector<double> times;
     for (int pass = 0; pass < 7; ++pass) times.push_back(graph.time_ns(stream, start, stop));

@@ -142,7 +142,7 @@ double measure_read_ceiling(const Device& device, const Reporter& reporter) {
   const Event start, stop;
   const DeviceBuffer buffer(bytes), sink(sizeof(uint32_t));
   fill_random(buffer.as(), static_cast<int64_t>(bytes / 2), POLAR_BF16, stream_key(1, Tensor::kNoise, 0), 1.0f, stream);
-  stream.synchronize();
+  stream.synchronize("a read pattern");
 
   double best = 0;
   std::string winner;
@@ -150,7 +150,7 @@ double measure_read_ceiling(const Device& device, const Reporter& reporter) {
   for (size_t i = 0; i < patterns.size(); ++i) {
     reporter.alive("ceilings", 0.5 * static_cast<double>(i) / static_cast<double>(patterns.size()));
     patterns[i].launch(stream);  // loads the kernel
-    stream.synchronize();
+    stream.synchronize("a read pattern");
     const Graph graph(stream, [&] { patterns[i].launch(stream); });
     std::vector<double> times;
     for (int pass = 0; pass < kPasses; ++pass) times.push_back(graph.time_ns(stream, start, stop));

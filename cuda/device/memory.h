@@ -72,7 +72,8 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
   operator cudaStream_t() const { return stream_; }
-  void synchronize() const { CHECK_CUDA(cudaStreamSynchronize(stream_)); }
+  // Errors of everything enqueued surface here: `during` says in the message what was going on.
+  void synchronize(const char* during) const { check_cuda(cudaStreamSynchronize(stream_), during); }
 
  private:
   cudaStream_t stream_ = nullptr;
