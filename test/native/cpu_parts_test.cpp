@@ -197,3 +197,23 @@ TEST("isa: the environment lowers it and is checked") {
   CHECK(active_isa() == supported_isa());
   unsetenv("POLAR_BENCH_CPU_ISA");
 }
+
+TEST("buffers: a freed one's pages serve the next, neighbours join, contents do not overlap") {
+  constexpr size_t kMiB = size_t{1} << 20;
+  std::byte* where = nullptr;
+  const double before = idle_buffer_bytes();
+  {
+    Buffer a(6 * kMiB), b(4 * kMiB);
+    where = a.data();
+    CHECK(b.data() >= a.data() + a.size() || a.data() >= b.data() + b.size());
+    CHECK_EQ(reinterpret_cast<uintptr_t>(b.data()) % (2 * kMiB), uintptr_t{0});
+  }
+  CHECK(idle_buffer_bytes() >= before);
+  CHECK(idle_buffer_bytes() >= 10.0 * kMiB);
+  const Buffer again(9 * kMiB);  // fits only because the two holes became one
+  CHECK(again.data() <= where);
+  Buffer moved(3 * kMiB);
+  Buffer target = std::move(moved);
+  CHECK(moved.data() == nullptr && target.size() == 3 * kMiB);
+  CHECK(Buffer(0).data() == nullptr);
+}

@@ -55,7 +55,7 @@ Buffer filled(size_t bytes, Isa isa, ThreadPool& pool, const Reporter& reporter)
 void measure_read(Isa isa, ThreadPool& pool, const Reporter& reporter) {
   const int threads = pool.size();
   const double wanted = 5.0 * last_level_cache_bytes();
-  const double allowed = 0.6 * available_memory_bytes();
+  const double allowed = 0.6 * (available_memory_bytes() + idle_buffer_bytes());
   const size_t unit = kGrain * static_cast<size_t>(threads);
   const size_t bytes = std::max<size_t>(1, static_cast<size_t>(std::min(wanted, allowed)) / unit) * unit;
   if (allowed < wanted) reporter.warn(-1, "Free memory allows a read test of less than 5x the last-level cache");

@@ -191,7 +191,7 @@ class CpuSession final : public Session {
           sum_bytes(rotating_tensors(shared_.p)) + sum_bytes(resident_tensors(shared_.p)) + own_bytes();
     }
     // What the store holds is either reused or given back.
-    const double free = available_memory_bytes() + store_.held_bytes() - reserve_bytes();
+    const double free = available_memory_bytes() + idle_buffer_bytes() + store_.held_bytes() - reserve_bytes();
     need.available_bytes = std::isnan(free) ? INFINITY : std::max(0.0, free);
     return need;
   }
@@ -272,7 +272,7 @@ class CpuSession final : public Session {
       missing += std::max(0.0, s.bytes() * static_cast<double>(shared_.copies) - store_.held_bytes(s));
     }
     for (const TensorSpec& s : resident) missing += std::max(0.0, s.bytes() - store_.held_bytes(s));
-    const double free = available_memory_bytes() - reserve_bytes();
+    const double free = available_memory_bytes() + idle_buffer_bytes() - reserve_bytes();
     if (std::isnan(free) || missing <= kRotationShare * free) return;
     std::vector<TensorSpec> keep = rotating;
     keep.insert(keep.end(), resident.begin(), resident.end());

@@ -97,7 +97,7 @@ void mlp_up_phase(const Launch& launch, const MlpArgs& args, std::byte* workspac
     range.out_stride = args.active_neurons;
     range.scratch = scratch + static_cast<size_t>(t) * scratch_bytes;
 #ifdef POLAR_FAULTS
-    range.skip_tile = launch.skip_tile && t == 0;
+    range.skip_tile = launch.skip_tile && t == threads - 1;  // the last one has neurons whenever there are any
 #endif
     launch.inner.up_range(range);
   });
@@ -139,8 +139,7 @@ void mlp_down_phase(const Launch& launch, const MlpArgs& args, std::byte* worksp
       range.acc = acc + t * acc_floats;
       range.scratch = scratch + static_cast<size_t>(t) * scratch_bytes;
 #ifdef POLAR_FAULTS
-      // The last thread has neurons whenever there are any.
-      range.skip_tile = launch.skip_tile && t == threads - 1;
+      range.skip_tile = launch.skip_tile && t == threads - 1;  // the last one has neurons whenever there are any
 #endif
       launch.inner.down_range(range);
     });
