@@ -26,8 +26,8 @@ struct Pattern {
 };
 // Which one wins differs between machines and even between runs: hardware prefetchers follow one to a few streams per
 // core and stop at page boundaries.
-constexpr Pattern kPatterns[] = {{1, 0},    {2, 0},   {4, 0},   {8, 0},    {1, 512},
-                                 {1, 2048}, {2, 512}, {4, 512}, {4, 4096}, {8, 2048}};
+constexpr Pattern kPatterns[] = {{1, 0},   {2, 0},   {4, 0},    {8, 0},    {1, 512},   {1, 2048},
+                                 {2, 512}, {4, 512}, {4, 4096}, {8, 2048}, {1, 16384}, {2, 16384}};
 constexpr int kPasses = 3;
 
 constexpr size_t kGrain = size_t{1} << 21;  // bytes per thread are a multiple of this
