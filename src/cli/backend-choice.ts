@@ -14,13 +14,19 @@ export interface ChosenBackend {
 /**
  * Opens the backend that was asked for. `auto` takes CUDA when a usable device is there, else the CPU, and says why;
  * a backend that was named is never replaced.
+ * @param hangSeconds without a sign of life for this long a cell is E_HUNG
  * @throws BackendUnavailableError what was tried and why it failed
  */
-export async function chooseBackend(wanted: BackendName | 'auto', device: number): Promise<ChosenBackend> {
+export async function chooseBackend(
+  wanted: BackendName | 'auto',
+  device: number,
+  hangSeconds?: number,
+): Promise<ChosenBackend> {
+  const options = hangSeconds === undefined ? {} : { hangMs: 1000 * hangSeconds };
   const candidates = wanted === 'auto' ? AUTO_ORDER : [wanted];
   const passedOver: string[] = [];
   for (const name of candidates) {
-    const backend = openBackend(name, name === 'cpu' && wanted === 'auto' ? 0 : device);
+    const backend = openBackend(name, name === 'cpu' && wanted === 'auto' ? 0 : device, options);
     try {
       return { backend, facts: await backend.describe(), passedOver };
     } catch (error) {

@@ -36,7 +36,8 @@ export interface EnvironmentInput {
   readonly seed: number;
   readonly threads: number;
   readonly device: DeviceFacts;
-  readonly ceilings: Ceilings;
+  /** null until measured */
+  readonly ceilings: Ceilings | null;
   /** After the sweep; null until then */
   readonly ceilingsAfter: Ceilings | null;
   /** The A/A spread of this run; null until measured */
@@ -70,7 +71,7 @@ export function environmentDocument(input: EnvironmentInput): Record<string, unk
       load_average_1min: os.loadavg()[0] ?? null,
       node: process.version,
     },
-    ceilings: input.ceilings.details,
+    ceilings: input.ceilings?.details ?? {},
     ceilings_after: input.ceilingsAfter?.details ?? null,
     aa_spread: toSnakeCase(input.aaSpread),
   };

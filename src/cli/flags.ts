@@ -66,3 +66,11 @@ export function parseShard(value: string): Shard {
     hint: 'The first of three machines measures --shard 1/3.',
   });
 }
+
+/** Native code gives a sign of life at least once a second; a machine that swaps needs more patience. */
+const DEFAULT_HANG_S = 60;
+
+/** `--hang-timeout`, in seconds. @throws UsageError */
+export function hangSeconds(value: string | undefined): number {
+  return value === undefined ? DEFAULT_HANG_S : numberFlag('hang-timeout', { min: 1, max: 86_400 }, value);
+}

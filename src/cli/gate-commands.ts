@@ -17,7 +17,7 @@ Examples:
 
 Exit code 5: a regression; 6: nothing comparable, or with --strict something unclear or missing.`;
 
-/** The commands that judge measurements against each other. */
+/** The commands over measurements that exist: judge them, join them. */
 export function gateCommands(terminal: Terminal, pending: Pending): Command[] {
   return [
     new Command('compare')
@@ -30,6 +30,14 @@ export function gateCommands(terminal: Terminal, pending: Pending): Command[] {
       .addHelpText('after', COMPARE_EXAMPLES)
       .action((base: string, head: string, options: Record<string, string | boolean>) => {
         pending.run = async () => (await import('./compare.js')).compare(base, head, options, terminal);
+      }),
+    new Command('merge')
+      .description('join the shards of one sweep into one result folder')
+      .argument('<dir...>', 'result folders of `sweep --shard I/N`')
+      .addOption(flag('out', 'dir', 'absent or empty folder (default: results/merged)'))
+      .addOption(flag('format', 'name', 'table, csv, json, jsonl or md (default: table)'))
+      .action((folders: string[], options: Record<string, string>) => {
+        pending.run = async () => (await import('./merge.js')).merge(folders, options, terminal);
       }),
   ];
 }

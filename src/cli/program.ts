@@ -65,7 +65,11 @@ function sweepCommand(terminal: Terminal, pending: Pending): Command {
       booleanFlag('dry-run', 'print the cells, their memory and the estimated time; measure nothing'),
     )
     .addOption(flag('out', 'dir', 'absent or empty folder (default: results/<device>/<time>-<model>)'))
-    .addOption(flag('shard', 'I/N', 'measure the I-th of N parts'))
+    .addOption(flag('resume', 'dir', 'go on with an interrupted sweep: measure the cells that are missing'))
+    .addOption(flag('shard', 'I/N', 'measure the I-th of N parts; `merge` joins them'))
+    .addOption(
+      flag('hang-timeout', 'seconds', 'give a cell up after this without a sign of life (default: 60)'),
+    )
     .addOption(flag('format', 'name', 'table, csv, json, jsonl or md (default: table)'))
     .addOption(booleanFlag('quiet', 'no progress on stderr'))
     .addHelpText('after', SWEEP_EXAMPLES)

@@ -11,7 +11,7 @@ import { SWEEP_LIMITS } from '../plan/defaults.js';
 import type { SweepRequest } from '../plan/expand.js';
 import { OPTION_LIMITS, parseSweepConfig, type SweepConfig } from '../plan/schema.js';
 import { type Format, FORMATS } from '../sinks/sink.js';
-import { listOf, numberFlag, oneOf, parseShard, type Shard } from './flags.js';
+import { hangSeconds, listOf, numberFlag, oneOf, parseShard, type Shard } from './flags.js';
 
 const PRESETS = ['smoke', 'paper'] as const;
 
@@ -25,6 +25,8 @@ export interface SweepInvocation {
   readonly format: Format;
   readonly out: string | null;
   readonly shard: Shard | null;
+  /** Without a sign of life for this long a cell is E_HUNG */
+  readonly hangSeconds: number;
   readonly dryRun: boolean;
   readonly quiet: boolean;
 }
@@ -112,6 +114,7 @@ export function sweepInvocation(
     format: oneOf('format', FORMATS, texts['format'] ?? 'table'),
     out: texts['out'] ?? null,
     shard: texts['shard'] === undefined ? null : parseShard(texts['shard']),
+    hangSeconds: hangSeconds(texts['hangTimeout']),
     dryRun: options['dryRun'] === true,
     quiet: options['quiet'] === true,
   };

@@ -1,25 +1,31 @@
 import { randomBytes } from 'node:crypto';
 
-import type { Backend } from '../backends/backend.js';
-import { type Candidate, type Cell, cellKey } from '../core/cell.js';
+import type { Candidate, Cell } from '../core/cell.js';
 import type { Ceilings } from '../core/environment.js';
-import { EXIT } from '../core/errors.js';
+import { EXIT, InternalError, NativeError, UsageError } from '../core/errors.js';
 import type { SweepPlan } from '../core/plan.js';
 import type { Row } from '../core/row.js';
 import { type CellRecord, rowsOf, type RowContext, runSweep } from '../pipeline.js';
+import { type EnvironmentFile, environmentDifferences } from '../sinks/environment-file.js';
 import type { ResultFolder } from '../sinks/folder.js';
 import { createSink } from '../sinks/create.js';
+import { type PlanFile, shardCells } from '../sinks/plan-file.js';
 import type { Format } from '../sinks/sink.js';
-import { type AASpread, normalizeAA } from '../stats/paired.js';
 import type { ChosenBackend } from './backend-choice.js';
 import { environmentDocument } from './environment.js';
+import { largerCeilings, measureAA, storedCeilings } from './instrument.js';
 import { SweepProgress } from './progress.js';
+import { shellWord } from './repro.js';
+import { abortOnSignals } from './signals.js';
 import { duration, say, type Terminal, wantsColour, warn } from './terminal.js';
 
 export interface SweepJob {
-  readonly plan: SweepPlan;
+  readonly plan: PlanFile;
   readonly chosen: ChosenBackend;
+  /** Acquired */
   readonly folder: ResultFolder;
+  /** What an earlier, interrupted run of the same plan has left; null for a fresh one */
+  readonly earlier: EarlierRun | null;
   readonly startedAt: string;
   readonly format: Format;
   readonly argv: readonly string[];
@@ -27,35 +33,13 @@ export interface SweepJob {
   readonly terminal: Terminal;
 }
 
-/** Seconds of sampling that the A/A cell may take. */
-const AA_TIME_S = 2;
-
-/** The larger of two measurements of the same ceilings: too low a ceiling flatters every share of it. */
-function larger(a: Ceilings, b: Ceilings): Ceilings {
-  return {
-    readGbPerS: Math.max(a.readGbPerS, b.readGbPerS),
-    matrixTflopPerS: Math.max(a.matrixTflopPerS, b.matrixTflopPerS),
-    details: a.details,
-  };
+export interface EarlierRun {
+  readonly records: readonly CellRecord[];
+  /** null: it ended before anything was measured */
+  readonly environment: EnvironmentFile | null;
 }
 
-/** The same dense kernel twice in one cell: what the instrument says where there is nothing to find. */
-async function measureAA(backend: Backend, plan: SweepPlan): Promise<AASpread | null> {
-  const cell = plan.cells.find((c) => c.candidates.some((k) => k.variant === 'dense'));
-  const dense = cell?.candidates.find((k) => k.variant === 'dense');
-  if (cell === undefined || dense === undefined) return null;
-  const twice = { ...cell, candidates: [dense, dense] };
-  const outcome = await backend.measure({
-    cell: { ...twice, key: cellKey(twice) },
-    sampling: { ...plan.sampling, maxTimeS: Math.min(AA_TIME_S, plan.sampling.maxTimeS) },
-    threads: plan.threads,
-  });
-  const [a, b] = outcome.candidates;
-  return a?.status === 'ok' && b?.status === 'ok' ? normalizeAA(a.samplesNs, b.samplesNs, cell.seed) : null;
-}
-
-function exitCodeOf(rows: readonly Row[], interrupted: boolean): number {
-  if (interrupted) return EXIT.interrupted;
+export function exitCodeOf(rows: readonly Row[]): number {
   if (rows.some((row) => row.status === 'incorrect')) return EXIT.incorrect;
   if (rows.some((row) => row.status === 'failed') || !rows.some((row) => row.status === 'ok')) {
     return EXIT.failedCells;
@@ -63,25 +47,7 @@ function exitCodeOf(rows: readonly Row[], interrupted: boolean): number {
   return EXIT.ok;
 }
 
-/** Aborts on SIGINT and SIGTERM by killing the measuring process; `dispose` takes the handlers away again. */
-function abortOnSignals(backend: Backend): { signal: AbortSignal; dispose: () => void } {
-  const controller = new AbortController();
-  const stop = (): void => {
-    controller.abort();
-    void backend.close();
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  return {
-    signal: controller.signal,
-    dispose: () => {
-      process.off('SIGINT', stop);
-      process.off('SIGTERM', stop);
-    },
-  };
-}
-
-async function printRows(rows: readonly Row[], format: Format, terminal: Terminal): Promise<void> {
+export async function printRows(rows: readonly Row[], format: Format, terminal: Terminal): Promise<void> {
   const sink = await createSink(format, terminal.stdout, {
     colour: wantsColour(terminal.stdout, terminal.env),
   });
@@ -90,80 +56,181 @@ async function printRows(rows: readonly Row[], format: Format, terminal: Termina
   sink.finish();
 }
 
-/** Measures a plan into its folder and prints the rows. Returns the exit code. */
+/** A sweep under way: what is measured, what is written, and what env.json says. */
+class SweepRun {
+  readonly records: CellRecord[];
+  /** In the order of the records */
+  rows: Row[] = [];
+  readonly remaining: SweepPlan;
+  private readonly runId: string;
+  private aaSpread: unknown;
+  private before: Ceilings | null = null;
+  private ceilings: Ceilings | null = null;
+
+  constructor(private readonly job: SweepJob) {
+    const { plan, earlier } = job;
+    this.records = [...(earlier?.records ?? [])];
+    this.runId = earlier?.environment?.run_id ?? randomBytes(6).toString('hex');
+    this.aaSpread = earlier?.environment?.aa_spread ?? null;
+    const done = new Set(this.records.map((record) => record.cell.key));
+    const cells = shardCells(plan.plan, plan.shard).filter((cell) => !done.has(cell.key));
+    this.remaining = { ...plan.plan, cells };
+  }
+
+  /** Ceilings and A/A spread first: every row needs them. */
+  async measureInstrument(): Promise<void> {
+    const { chosen, earlier, folder } = this.job;
+    const stored = earlier?.environment ?? null;
+    this.refuseOtherEnvironment(stored);
+    this.before = await chosen.backend.measureCeilings(this.dtype(), this.remaining.threads);
+    this.ceilings = this.before;
+    for (const details of [stored?.ceilings ?? null, stored?.ceilings_after ?? null]) {
+      const known = storedCeilings(details);
+      if (known !== null) this.ceilings = largerCeilings(known, this.ceilings);
+    }
+    this.aaSpread ??= await measureAA(chosen.backend, this.remaining);
+    folder.writeEnvironment(this.environment(null));
+    this.buildRows();
+    if (this.records.length > 0) folder.rewriteRows(this.rows);
+  }
+
+  keep(record: CellRecord): void {
+    const rows = rowsOf(record, this.context());
+    this.job.folder.writeCell(record, rows);
+    this.records.push(record);
+    this.rows.push(...rows);
+  }
+
+  /** Ceilings once more: they rise when the first measurement was disturbed, and every bound with them. */
+  async finish(): Promise<void> {
+    const { folder } = this.job;
+    const after = await this.ceilingsAfter();
+    if (after === null) return;
+    this.ceilings = this.ceilings === null ? after : largerCeilings(this.ceilings, after);
+    folder.writeEnvironment(this.environment(after));
+    this.buildRows();
+    folder.rewriteRows(this.rows);
+  }
+
+  /** null, with a warning, when the device is lost by now: that must not cost the cells that are done. */
+  private async ceilingsAfter(): Promise<Ceilings | null> {
+    try {
+      return await this.job.chosen.backend.measureCeilings(this.dtype(), this.remaining.threads);
+    } catch (error) {
+      if (!(error instanceof NativeError)) throw error;
+      warn(this.job.terminal, `the ceilings could not be measured again: ${error.message} [${error.code}]`);
+      return null;
+    }
+  }
+
+  private dtype(): 'bf16' | 'fp16' {
+    return this.job.plan.plan.cells[0]?.dtype ?? 'bf16';
+  }
+
+  private buildRows(): void {
+    this.rows = this.records.flatMap((record) => rowsOf(record, this.context()));
+  }
+
+  private context(): RowContext {
+    if (this.ceilings === null) throw new InternalError('Expected measured ceilings for a row, got none yet');
+    const { facts } = this.job.chosen;
+    return {
+      run: { runId: this.runId, deviceName: facts.name, driverVersion: facts.driverVersion },
+      ceilings: this.ceilings,
+      maxNoise: this.remaining.sampling.maxNoise,
+      reproCommand: this.job.reproCommand,
+    };
+  }
+
+  private ownEnvironment(ceilingsAfter: Ceilings | null): Record<string, unknown> {
+    const { job } = this;
+    return environmentDocument({
+      runId: this.runId,
+      argv: job.argv,
+      seed: job.plan.plan.cells[0]?.seed ?? 0,
+      threads: this.remaining.threads,
+      device: job.chosen.facts,
+      ceilings: this.before,
+      ceilingsAfter,
+      aaSpread: this.aaSpread,
+      startedAt: job.startedAt,
+      endedAt: ceilingsAfter === null ? null : new Date().toISOString(),
+    });
+  }
+
+  /** env.json of this run; the first run's, continued, where one was resumed. */
+  private environment(ceilingsAfter: Ceilings | null): Record<string, unknown> {
+    const own = this.ownEnvironment(ceilingsAfter);
+    const stored = this.job.earlier?.environment ?? null;
+    if (stored === null) return own;
+    const resumed = Array.isArray(stored['resumed']) ? (stored['resumed'] as unknown[]) : [];
+    const { started_at, argv, ceilings, ended_at, ceilings_after, aa_spread } = own;
+    return {
+      ...stored,
+      ended_at,
+      ceilings_after,
+      aa_spread,
+      resumed: [...resumed, { started_at, argv, ceilings }],
+    };
+  }
+
+  private refuseOtherEnvironment(stored: EnvironmentFile | null): void {
+    if (stored === null) return;
+    const differing = environmentDifferences(stored, this.ownEnvironment(null));
+    if (differing.length === 0) return;
+    throw new UsageError(
+      `Expected the machine and build of the first run for --resume, got another (${differing.join('; ')})`,
+      { hint: 'Numbers of two environments do not belong into one table: start a new sweep.' },
+    );
+  }
+}
+
+/** Measures what is left of a plan into its folder and prints all rows. Returns the exit code. */
 export async function measureSweep(job: SweepJob): Promise<number> {
-  const { plan, chosen, folder, terminal } = job;
-  const { backend, facts } = chosen;
+  const { chosen, folder, terminal } = job;
   const started = performance.now();
-  const runId = randomBytes(6).toString('hex');
-  const dtype = plan.cells[0]?.dtype ?? 'bf16';
-  const records: CellRecord[] = [];
-  const { signal, dispose } = abortOnSignals(backend);
+  const run = new SweepRun(job);
+  const resume = `polar-bench sweep --resume ${shellWord(folder.path)}`;
+  const { signal, dispose } = abortOnSignals([chosen.backend]);
   let progress: SweepProgress | null = null;
   try {
-    folder.writePlan(plan);
+    if (job.earlier === null) folder.writePlan(job.plan);
     say(terminal, `results go to ${folder.path}`);
     say(terminal, 'measuring the ceilings of this machine');
-    const before = await backend.measureCeilings(dtype, plan.threads);
-    const aaSpread = await measureAA(backend, plan);
-    const environment = (ceilingsAfter: Ceilings | null): Record<string, unknown> =>
-      environmentDocument({
-        runId,
-        argv: job.argv,
-        seed: plan.cells[0]?.seed ?? 0,
-        threads: plan.threads,
-        device: facts,
-        ceilings: before,
-        ceilingsAfter,
-        aaSpread,
-        startedAt: job.startedAt,
-        endedAt: ceilingsAfter === null ? null : new Date().toISOString(),
-      });
-    folder.writeEnvironment(environment(null));
-    const context = (ceilings: Ceilings): RowContext => ({
-      run: { runId, deviceName: facts.name, driverVersion: facts.driverVersion },
-      ceilings,
-      maxNoise: plan.sampling.maxNoise,
-      reproCommand: job.reproCommand,
-    });
-    const bar = new SweepProgress(terminal, plan.cells.length);
+    await run.measureInstrument();
+    const bar = new SweepProgress(terminal, run.remaining.cells.length);
     progress = bar;
     await runSweep(
-      plan,
-      backend,
+      run.remaining,
+      chosen.backend,
       {
         cellStarted: (cell, index) => bar.cellStarted(cell, index),
         progress: (p) => bar.phase(p.phase),
-        cellDone: (record) => {
-          records.push(record);
-          folder.writeCell(record, rowsOf(record, context(before)));
-        },
+        cellDone: (record) => run.keep(record),
       },
       { timestamp: () => new Date().toISOString() },
       signal,
     );
-    bar.stop();
-    let ceilings = before;
-    if (!signal.aborted) {
-      const after = await backend.measureCeilings(dtype, plan.threads);
-      ceilings = larger(before, after);
-      folder.writeEnvironment(environment(after));
-    }
-    const rows = records.flatMap((record) => rowsOf(record, context(ceilings)));
-    folder.rewriteRows(rows);
-    await printRows(rows, job.format, terminal);
-    say(
-      terminal,
-      `${records.length} of ${plan.cells.length} cells in ${duration((performance.now() - started) / 1000)}`,
-    );
-    say(terminal, `results are in ${folder.path}`);
-    return exitCodeOf(rows, signal.aborted);
+    if (!signal.aborted) await run.finish();
   } catch (error) {
-    if (!signal.aborted) throw error;
-    warn(terminal, `interrupted; ${records.length} finished cells are in ${folder.path}`);
-    return EXIT.interrupted;
+    // What an abort does to the call under way is no news; a disk that is full still is.
+    if (!signal.aborted) {
+      if (run.records.length > 0) warn(terminal, `continue with: ${resume}`);
+      throw error;
+    }
   } finally {
     progress?.stop();
     dispose();
   }
+  await printRows(run.rows, job.format, terminal);
+  const total = shardCells(job.plan.plan, job.plan.shard).length;
+  const time = duration((performance.now() - started) / 1000);
+  if (signal.aborted) {
+    warn(terminal, `interrupted after ${run.records.length} of ${total} cells in ${time}`);
+    warn(terminal, `continue with: ${resume}`);
+    return EXIT.interrupted;
+  }
+  say(terminal, `${run.records.length} of ${total} cells in ${time}`);
+  say(terminal, `results are in ${folder.path}`);
+  return exitCodeOf(run.rows);
 }

@@ -96,12 +96,29 @@ function cutTo(fd: number, bytes: number): void {
 }
 
 /**
+ * Cuts a file to its first bytes.
+ *
+ * @throws SinkError with the path
+ */
+export function cutFile(path: string, bytes: number): void {
+  try {
+    closed(path, 'r+', (fd) => {
+      ftruncateSync(fd, bytes);
+      fsyncSync(fd);
+    });
+  } catch (cause) {
+    throw sinkError(path, cause);
+  }
+}
+
+/**
  * Proves that a folder takes new files with content, by really creating one.
  *
  * @throws what the file system says
  */
 export function probeWritable(folder: string): void {
-  const probe = join(folder, '.write-test');
+  // A name of its own: two sweeps that find a folder empty at the same time must not take each other for a full disk.
+  const probe = join(folder, `.write-test-${process.pid}`);
   try {
     closed(probe, 'wx', (fd) => {
       // More than fits into metadata, so that a full disk is seen too.

@@ -1,13 +1,14 @@
 import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { UsageError } from '../core/errors.js';
-import type { SweepPlan } from '../core/plan.js';
 import type { Row } from '../core/row.js';
 import { csvHeader, csvRows } from './csv.js';
 import { jsonDocument } from './json.js';
-import { appendLine, probeWritable, replaceFile } from './durable.js';
+import { appendLine, cutFile, probeWritable, replaceFile } from './durable.js';
+import { FolderLock } from './lock.js';
+import { planDocument, type PlanFile } from './plan-file.js';
+import { readSamples, type SamplesFile } from './read.js';
 import { recordToLine, type CellRecord } from './samples-line.js';
-import { toSnakeCase } from './snake-case.js';
 
 /** What a result folder always holds. */
 export const RESULT_FILES = {
@@ -23,6 +24,7 @@ export const RESULT_FILES = {
  */
 export class ResultFolder {
   private rowsCsv = csvHeader();
+  private lock: FolderLock | null = null;
 
   /** @param path absolute; @param created folders that preparing made, deepest first */
   constructor(
@@ -34,9 +36,22 @@ export class ResultFolder {
     return join(this.path, RESULT_FILES[name]);
   }
 
+  /**
+   * Keeps other sweeps out until `release`.
+   * @throws UsageError when one is writing here
+   */
+  acquire(): void {
+    this.lock = FolderLock.take(this.path, this.path);
+  }
+
+  release(): void {
+    this.lock?.release();
+    this.lock = null;
+  }
+
   /** Writes plan.json, and rows.csv with its header alone: an interrupted run has all its files from the start. */
-  writePlan(plan: SweepPlan): void {
-    replaceFile(this.file('plan'), jsonDocument(toSnakeCase(plan)));
+  writePlan(plan: PlanFile): void {
+    replaceFile(this.file('plan'), jsonDocument(planDocument(plan)));
     replaceFile(this.file('rows'), this.rowsCsv);
   }
 
@@ -47,16 +62,29 @@ export class ResultFolder {
 
   /** Keeps one finished cell: its samples first, so that no row exists whose samples are lost. */
   writeCell(record: CellRecord, rows: readonly Row[]): void {
-    appendLine(this.file('samples'), recordToLine(record));
+    this.writeSamples(record);
     const next = this.rowsCsv + csvRows(rows);
     replaceFile(this.file('rows'), next);
     this.rowsCsv = next;
+  }
+
+  /** Keeps the samples of a cell alone; `rewriteRows` follows. */
+  writeSamples(record: CellRecord): void {
+    appendLine(this.file('samples'), recordToLine(record));
   }
 
   /** Replaces all rows: the final ceilings of a run change bounds that were written with the first ones. */
   rewriteRows(rows: readonly Row[]): void {
     this.rowsCsv = csvHeader() + csvRows(rows);
     replaceFile(this.file('rows'), this.rowsCsv);
+  }
+
+  /** The finished cells of an earlier run; a last line that was cut off is removed, its cell is measured again. */
+  recover(): SamplesFile {
+    if (!existsSync(this.file('samples'))) return { records: [], intactBytes: 0, truncation: null };
+    const samples = readSamples(this.file('samples'));
+    if (samples.truncation !== null) cutFile(this.file('samples'), samples.intactBytes);
+    return samples;
   }
 
   /** Takes back the folders that preparing made, as far as they are empty; for an error before anything was written. */
@@ -86,7 +114,8 @@ function refuseUnlessEmpty(path: string, given: string): void {
       hint: 'Name a folder that is absent or empty.',
     });
   }
-  const entries = readdirSync(path).length;
+  // A lock says that another sweep is about to write, or was killed: taking the lock tells which. A probe is gone soon.
+  const entries = readdirSync(path).filter((name) => !/^\.(lock|write-test)/.test(name)).length;
   if (entries > 0) {
     throw new UsageError(
       `Expected an absent or empty folder for --out, got ${given} with ${entries} ${entries === 1 ? 'entry' : 'entries'}`,
@@ -120,4 +149,26 @@ export function prepareFolder(given: string): ResultFolder {
     });
   }
   return new ResultFolder(path, created);
+}
+
+/**
+ * Opens the folder of an earlier sweep to write more into it.
+ *
+ * @param given as the user wrote it
+ * @throws UsageError when there is none or it cannot be written
+ */
+export function reopenFolder(given: string): ResultFolder {
+  const path = resolve(given);
+  try {
+    probeWritable(path);
+  } catch (cause) {
+    throw new UsageError(
+      `Expected a writable result folder for --resume, got ${given} (${(cause as Error).message})`,
+      {
+        hint: 'Name the folder that the interrupted sweep printed.',
+        cause,
+      },
+    );
+  }
+  return new ResultFolder(path, []);
 }

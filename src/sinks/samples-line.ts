@@ -93,7 +93,7 @@ const model = z.strictObject({
   source: z.string(),
 } satisfies SnakeKeys<ModelShape>);
 
-const cell = z.strictObject({
+export const cellSchema = z.strictObject({
   key: z.string(),
   model,
   backend: z.enum(BACKENDS),
@@ -116,7 +116,7 @@ const cell = z.strictObject({
 
 const record = z
   .strictObject({
-    cell,
+    cell: cellSchema,
     candidates: z.array(candidate),
     stop: z.enum(STOPS),
     warnings: texts,

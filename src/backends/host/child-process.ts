@@ -19,11 +19,13 @@ interface PendingCall {
   readonly resolve: (value: ChildValue) => void;
   readonly reject: (error: PolarBenchError) => void;
   readonly onProgress: ((progress: Progress) => void) | undefined;
+  /** Milliseconds without a sign of life that are one too many */
+  readonly limitMs: number;
   lastSign: number;
 }
 
 export interface ChildOptions {
-  /** Milliseconds without a sign of life after which a call is E_HUNG; tests shorten it. */
+  /** Milliseconds without a sign of life after which a cell is E_HUNG; other calls have the default at least. */
   readonly hangMs?: number;
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -33,6 +35,10 @@ function nativeError(code: string, message: string): PolarBenchError {
     return new BackendUnavailableError(message, { hint: 'Run `polar-bench doctor` to see what is missing' });
   }
   return new NativeError(code as NativeErrorCode, message);
+}
+
+function endedBy(signal: NodeJS.Signals): string {
+  return signal === 'SIGKILL' ? 'SIGKILL, as the system does when memory runs out' : signal;
 }
 
 /**
@@ -57,7 +63,14 @@ export class MeasuringProcess {
     const child = this.child ?? this.start();
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.pending = { id, resolve, reject, onProgress, lastSign: performance.now() };
+      this.pending = {
+        id,
+        resolve,
+        reject,
+        onProgress,
+        limitMs: this.limitFor(call),
+        lastSign: performance.now(),
+      };
       this.watchdog = setInterval(() => this.checkHang(), 250);
       const message: ChildCall = { id, call };
       child.send(message, (error) => {
@@ -87,13 +100,18 @@ export class MeasuringProcess {
     child.stderr?.on('data', (data: Buffer) => {
       this.stderr = (this.stderr + data.toString('utf8')).slice(-STDERR_KEPT);
     });
-    child.on('message', (message: ChildMessage) => this.receive(message));
-    child.on('error', (error) =>
-      this.fail(new NativeError('E_CRASHED', `The measuring process failed: ${error.message}`)),
-    );
+    // A child that was given up may still speak, or die, while its successor works: none of that is the successor's.
+    child.on('message', (message: ChildMessage) => {
+      if (this.child === child) this.receive(message);
+    });
+    child.on('error', (error) => {
+      if (this.child === child)
+        this.fail(new NativeError('E_CRASHED', `The measuring process failed: ${error.message}`));
+    });
     child.on('exit', (code, signal) => {
-      if (this.child === child) this.child = null;
-      const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`;
+      if (this.child !== child) return;
+      this.child = null;
+      const how = signal === null ? `ended with code ${code}` : `was ended by ${endedBy(signal)}`;
       const said =
         this.stderr.trim() === '' ? '' : `; it said: ${this.stderr.trim().split('\n').at(-1) ?? ''}`;
       this.fail(new NativeError('E_CRASHED', `The measuring process ${how}${said}`));
@@ -116,11 +134,17 @@ export class MeasuringProcess {
   }
 
   private checkHang(): void {
-    const limit = this.options.hangMs ?? HANG_MS;
-    if (this.pending === null || performance.now() - this.pending.lastSign < limit) return;
-    this.fail(new NativeError('E_HUNG', `The measuring process gave no sign of life for ${limit / 1000} s`));
+    if (this.pending === null || performance.now() - this.pending.lastSign < this.pending.limitMs) return;
+    const seconds = this.pending.limitMs / 1000;
+    this.fail(new NativeError('E_HUNG', `The measuring process gave no sign of life for ${seconds} s`));
     this.child?.kill('SIGKILL');
     this.child = null;
+  }
+
+  /** Only cells report progress; what else there is takes seconds at most and tells nothing on the way. */
+  private limitFor(call: ChildRequest): number {
+    const wanted = this.options.hangMs ?? HANG_MS;
+    return call.type === 'cell' ? wanted : Math.max(wanted, HANG_MS);
   }
 
   private settle(): void {

@@ -7,6 +7,7 @@
 //   crash:attention/dense          the process dies with SIGSEGV when the kernel is about to be sampled
 //   hang:attention/dense           the process stops answering there
 //   oom:attention/dense            E_OUT_OF_MEMORY there
+// A number behind crash, hang or oom (crash:attention/dense:4) plants it at that batch size only.
 #pragma once
 
 #include <string>

@@ -17,9 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 std::string gigabytes(double bytes) {
   char text[48];
@@ -119,7 +117,7 @@ class CellRun {
   void verify(Lane& lane) {
     reporter_.alive("verify", static_cast<double>(lane.index) / static_cast<double>(lanes_.size()));
     const auto start = Clock::now();
-    if (fault_active("oom", lane.candidate->kernel)) throw NativeError("E_OUT_OF_MEMORY", "Planted: out of memory");
+    if (planted("oom", lane)) throw NativeError("E_OUT_OF_MEMORY", "Planted: out of memory");
     lane.executable = session_->make(*lane.candidate);
     lane.setup_s = seconds_since(start);
     const int64_t rows = options_.mode == POLAR_MODE_VERIFY ? 0 : options_.verify_rows;
@@ -151,11 +149,18 @@ class CellRun {
     for (int32_t i = 0; i < options_.warmup; ++i) lane.executable->sample();
   }
 
+  // A fault of the test build; with a number behind it only at that batch size.
+  bool planted(const char* kind, const Lane& lane) const {
+    double batch_size = 0;
+    if (!fault_active(kind, lane.candidate->kernel, &batch_size)) return false;
+    return batch_size == 0 || batch_size == static_cast<double>(problem_.batch_size);
+  }
+
   // The test build's planted delay is really waited, inside what counts as the sample.
   Sample take(Lane& lane) {
     if constexpr (kFaultBuild) {
-      if (fault_active("crash", lane.candidate->kernel)) std::raise(SIGSEGV);
-      while (fault_active("hang", lane.candidate->kernel)) std::this_thread::sleep_for(std::chrono::seconds(1));
+      if (planted("crash", lane)) std::raise(SIGSEGV);
+      while (planted("hang", lane)) std::this_thread::sleep_for(std::chrono::seconds(1));
     }
     Sample sample = lane.executable->sample();
     if constexpr (kFaultBuild) {

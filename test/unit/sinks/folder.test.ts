@@ -118,7 +118,7 @@ describe('ResultFolder', () => {
   it('holds the four files, whole after every cell', () => {
     const folder = prepareFolder(join(base, 'out'));
     const at = (name: string): string => join(folder.path, name);
-    folder.writePlan(plan);
+    folder.writePlan({ plan, shard: null, modelArguments: {} });
     folder.writeEnvironment({ device: 'evil\u009b31m\n', nested: { list: [1, null] } });
     expect(readFileSync(at('rows.csv'), 'utf8')).toBe(csvHeader());
     folder.writeCell(record, [baselineRow]);
@@ -183,7 +183,7 @@ describe('ResultFolder', () => {
 
   it('leaves the old rows in place when the new ones cannot be put beside them', () => {
     const folder = prepareFolder(join(base, 'out'));
-    folder.writePlan(plan);
+    folder.writePlan({ plan, shard: null, modelArguments: {} });
     mkdirSync(join(folder.path, 'rows.csv.tmp'));
     expect(() => folder.writeCell(record, [baselineRow])).toThrow(/rows\.csv, got EISDIR/);
     expect(readFileSync(join(folder.path, 'rows.csv'), 'utf8')).toBe(csvHeader());
