@@ -29,10 +29,10 @@ struct AttentionDevice {
 // The work of one launch. A unit is what shares one stream of K and V: a sequence and a KV group (or, where a group's
 // cache is streamed once per query head on purpose, a sequence and a query head).
 struct AttentionWork {
-  int64_t batch_size = 0;       // B
-  int64_t kv_len = 0;           // N
-  int head_dim = 0;             // d_h: 64, 96, 128 or 256
-  int heads_per_unit = 0;       // 1..16 query heads
+  int64_t batch_size = 0;  // B
+  int64_t kv_len = 0;      // N
+  int head_dim = 0;        // d_h: 64, 96, 128 or 256
+  int heads_per_unit = 0;  // 1..16 query heads
   int64_t units_per_sequence = 0;
 };
 
@@ -44,7 +44,7 @@ struct AttentionConfig {
   int stages = 0;          // tiles of K and V in flight per block
   int blocks_per_sm = 0;
   int threads = 0;
-  int grid = 0;            // persistent blocks; never more than tiles, so that no block is empty
+  int grid = 0;  // blocks; never more than tiles, so that no block is empty
   size_t shared_bytes = 0;
   int64_t tiles_per_unit = 0;
   int64_t total_tiles = 0;
@@ -91,23 +91,27 @@ inline size_t attention_shared_bytes(int head_dim, int heads_per_unit, int stage
          kAttentionControlBytes;
 }
 
-// Completes a configuration whose pipeline, stages and blocks_per_sm are set.
-inline void finish_attention_config(const AttentionWork& w, const AttentionDevice& device, AttentionConfig& c) {
+// Completes a configuration whose pipeline, stages and blocks_per_sm are set; `unit_per_block`: one block per unit
+// instead of persistent blocks with equal ranges.
+inline void finish_attention_config(const AttentionWork& w, const AttentionDevice& device, AttentionConfig& c,
+                                    bool unit_per_block = false) {
   c.tile_keys = attention_tile_keys(w.head_dim);
   c.consumer_warps = attention_consumer_warps(w.head_dim);
   c.head_tiles = w.heads_per_unit > 8 ? 2 : 1;
   c.threads = (c.consumer_warps + 2) * 32;  // a producer warp and a warp that zeroes unselected rows
   c.tiles_per_unit = (w.kv_len + c.tile_keys - 1) / c.tile_keys;
   c.total_tiles = w.batch_size * w.units_per_sequence * c.tiles_per_unit;
-  c.grid = static_cast<int>(std::min<int64_t>(c.total_tiles, int64_t{1} * device.sm_count * c.blocks_per_sm));
+  const int64_t units = w.batch_size * w.units_per_sequence;
+  c.grid = static_cast<int>(
+      std::min<int64_t>(c.total_tiles, unit_per_block ? units : int64_t{1} * device.sm_count * c.blocks_per_sm));
   c.shared_bytes = attention_shared_bytes(w.head_dim, w.heads_per_unit, c.stages);
 }
 
 // Most stages that `blocks_per_sm` resident blocks can have; below 2 there is no overlap of copy and arithmetic.
 inline int attention_stages(const AttentionWork& w, const AttentionDevice& device, int blocks_per_sm, int most) {
   const size_t share = device.shared_bytes_per_sm / blocks_per_sm;
-  const size_t budget =
-      std::min(device.shared_bytes_per_block_optin, share > kReservedBytesPerBlock ? share - kReservedBytesPerBlock : 0);
+  const size_t budget = std::min(device.shared_bytes_per_block_optin,
+                                 share > kReservedBytesPerBlock ? share - kReservedBytesPerBlock : 0);
   int stages = 0;
   while (stages < most && attention_shared_bytes(w.head_dim, w.heads_per_unit, stages + 1) <= budget) ++stages;
   return stages;
@@ -124,10 +128,17 @@ inline AttentionConfig choose_attention_config(const AttentionWork& w, const Att
   }
   AttentionConfig c;
   c.pipeline = device.compute_major >= 9 ? AttentionPipeline::kTma : AttentionPipeline::kCpAsync;
-  // Beyond four stages the cp.async path would need more immediate operands of wait_group, for no gain.
-  const int most = c.pipeline == AttentionPipeline::kTma ? kAttentionMaxStages : 4;
-  // Two blocks hide each other's merges and unit boundaries; one block remains where shared memory is small.
-  for (c.blocks_per_sm = 2; c.blocks_per_sm >= 1; --c.blocks_per_sm) {
+  const bool tma = c.pipeline == AttentionPipeline::kTma;
+  const int64_t units = w.batch_size * w.units_per_sequence;
+  const int64_t tiles_per_unit = (w.kv_len + attention_tile_keys(w.head_dim) - 1) / attention_tile_keys(w.head_dim);
+  const int64_t slots = int64_t{2} * device.sm_count;
+  // Measured on an H200 (docs/kernels/attention.md). Many long units: a block each, two resident per SM, nothing to
+  // merge; SMs draw up to a third more bandwidth than others, and whoever is done takes the next unit. Few units: one
+  // block per SM, half the partial results. Otherwise two blocks, which hide each other's unit ends.
+  const bool unit_per_block = tma && units >= 5 * slots && tiles_per_unit >= 16 && units <= INT32_MAX;
+  const bool one_block = tma && units <= int64_t{4} * device.sm_count;
+  const int most = unit_per_block ? 3 : one_block ? 4 : tma ? 2 : 3;
+  for (c.blocks_per_sm = one_block ? 1 : 2; c.blocks_per_sm >= 1; --c.blocks_per_sm) {
     c.stages = attention_stages(w, device, c.blocks_per_sm, most);
     if (c.stages >= 2) break;
   }
@@ -137,15 +148,17 @@ inline AttentionConfig choose_attention_config(const AttentionWork& w, const Att
                                            " bytes of shared memory per block, got " +
                                            std::to_string(device.shared_bytes_per_block_optin));
   }
-  finish_attention_config(w, device, c);
+  finish_attention_config(w, device, c, unit_per_block);
   if (c.total_tiles > INT32_MAX) {
-    throw NativeError("E_UNSUPPORTED", "Expected at most 2147483647 tiles of keys, got " + std::to_string(c.total_tiles));
+    throw NativeError("E_UNSUPPORTED",
+                      "Expected at most 2147483647 tiles of keys, got " + std::to_string(c.total_tiles));
   }
   return c;
 }
 
 // Workspace: tickets, one per block; then statistics and unnormalised accumulators of units cut across blocks, two
-// slots per block (a block's range of tiles starts inside at most one unit and ends inside at most one).
+// slots per block (a block's range of tiles starts inside at most one unit and ends inside at most one), none where no
+// unit is cut.
 struct AttentionWorkspace {
   size_t tickets_offset = 0;  // uint32 [grid], zero between launches
   size_t stats_offset = 0;    // {maximum, sum} float2 [2 * grid, heads_per_unit]
@@ -155,7 +168,8 @@ struct AttentionWorkspace {
 
 inline AttentionWorkspace attention_workspace(const AttentionWork& w, const AttentionConfig& c) {
   const auto align = [](size_t bytes) { return (bytes + 255) / 256 * 256; };
-  const size_t slots = 2 * static_cast<size_t>(c.grid) * w.heads_per_unit;
+  const bool uncut = c.total_tiles == c.grid * c.tiles_per_unit;  // a unit per block
+  const size_t slots = uncut ? 0 : 2 * static_cast<size_t>(c.grid) * w.heads_per_unit;
   AttentionWorkspace ws;
   ws.stats_offset = align(static_cast<size_t>(c.grid) * 4);
   ws.partial_offset = ws.stats_offset + align(slots * 8);

@@ -18,7 +18,8 @@ EncodeTiled encode_tiled() {
   static const EncodeTiled found = [] {
     void* function = nullptr;
     cudaDriverEntryPointQueryResult status = cudaDriverEntryPointSymbolNotFound;
-    CHECK_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &status));
+    CHECK_CUDA(
+        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &status));
     if (status != cudaDriverEntryPointSuccess || function == nullptr) {
       throw NativeError("E_UNSUPPORTED", "Expected a driver of CUDA 12 or later for tensor copies, got one without");
     }
@@ -40,11 +41,11 @@ CUtensorMap encode_cache(const void* cache, const PolarProblem& p, const Attenti
                              static_cast<cuuint32_t>(head_dim / panel), 1};
   const cuuint32_t element_strides[4] = {1, 1, 1, 1};
   CUtensorMap map;
-  const CUresult result = encode_tiled()(
-      &map, p.dtype == POLAR_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16, 4,
-      const_cast<void*>(cache), sizes, strides, box, element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE,
-      panel == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B, launch.promotion,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      encode_tiled()(&map, p.dtype == POLAR_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                     4, const_cast<void*>(cache), sizes, strides, box, element_strides, CU_TENSOR_MAP_INTERLEAVE_NONE,
+                     panel == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B, launch.promotion,
+                     CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw NativeError("E_CUDA", "cuTensorMapEncodeTiled failed with CUresult " + std::to_string(result));
   }
@@ -99,11 +100,12 @@ AttentionWork attention_work(const PolarProblem& p, int64_t units_per_sequence, 
 void prepare_attention_decode(const PolarProblem& problem, const DeviceInfo& device, const AttentionWork& work) {
   const AttentionConfig config = choose_attention_config(work, attention_device(device));
   const void* kernel = kernel_address(problem, work, config);
-  // Attributes belong to the function, not to a launch, and problems of one process differ: the most there is serves all.
+  // Attributes belong to the function, not to a launch, and problems of one process differ: the most there is serves
+  // all.
   CHECK_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   static_cast<int>(device.shared_bytes_per_block_optin)));
-  CHECK_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                  cudaSharedmemCarveoutMaxShared));
+  CHECK_CUDA(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared));
   if (config.pipeline == AttentionPipeline::kTma) encode_tiled();
 }
 

@@ -31,15 +31,16 @@ struct Decode {
   // are in different banks; 4 chunks where 8 do not divide the row. It is the layout the copy engine writes with
   // CU_TENSOR_MAP_SWIZZLE_128B (64B).
   static constexpr int kPanelChunks = kHeadDim % 64 == 0 ? 8 : 4;
-  // The widest case has no registers left for Q and reads its fragments from shared memory: from the merge buffer, which
-  // is idle until the unit ends and at least twice as large.
+  // The widest case has no registers left for Q and reads its fragments from shared memory: from the merge buffer,
+  // which is idle until the unit ends and at least twice as large.
   static constexpr bool kQueryInShared = kHeadTiles == 2 && kHeadDim == 256;
   static_assert(kKeyTiles >= 1 && kTileKeys % (16 * kWarps) == 0 && kSlotBytes % 1024 == 0);
 
   static __device__ __forceinline__ uint32_t chunk_offset(int key, int chunk) {
     const int swizzle = kPanelChunks == 8 ? key & 7 : (key >> 1) & 3;
     return static_cast<uint32_t>(((chunk / kPanelChunks) * kTileKeys + key) * kPanelChunks +
-                                 ((chunk % kPanelChunks) ^ swizzle)) * 16;
+                                 ((chunk % kPanelChunks) ^ swizzle)) *
+           16;
   }
 
   // A contiguous run of tiles of one unit within the block's range.
@@ -81,11 +82,11 @@ struct Decode {
 
   // Shared memory of the block; the counts follow attention_shared().
   struct Memory {
-    uint32_t tiles;    // stage s: K at 2 s slots, V behind it
+    uint32_t tiles;  // stage s: K at 2 s slots, V behind it
     char* queries;
     uint32_t query_bytes;
-    float* merge;      // [kWarps, min(heads, 8), kHeadDim + pad]
-    float2* stats;     // [kWarps, 16]
+    float* merge;                               // [kWarps, min(heads, 8), kHeadDim + pad]
+    float2* stats;                              // [kWarps, 16]
     uint32_t full_k, full_v, empty_k, empty_v;  // mbarriers, 8 bytes per stage
     uint32_t* flag;
 
@@ -168,7 +169,8 @@ struct Decode {
   }
 
   // The B fragment of one step from the swizzled copy that begin_unit made.
-  static __device__ __forceinline__ void load_query(uint32_t (&q)[2], const Memory& mem, int heads, int tile, int step) {
+  static __device__ __forceinline__ void load_query(uint32_t (&q)[2], const Memory& mem, int heads, int tile,
+                                                    int step) {
     const int lane = threadIdx.x % 32;
     const int head = tile * 8 + lane / 4;
     const uint32_t* row = reinterpret_cast<const uint32_t*>(mem.merge) + head * (kHeadDim / 2) + lane % 4;
@@ -209,7 +211,8 @@ struct Decode {
 
   // Online softmax over the tile's `valid` first keys; turns scores into B fragments of P^T.
   static __device__ __forceinline__ void softmax(State& st, float (&s)[kKeyTiles][kHeadTiles][4], int valid,
-                                                 float scale_log2, uint32_t (&probabilities)[kKeyTiles][kHeadTiles][2]) {
+                                                 float scale_log2,
+                                                 uint32_t (&probabilities)[kKeyTiles][kHeadTiles][2]) {
     const int lane = threadIdx.x % 32;
     if (valid < kTileKeys) {
       const int first = threadIdx.x / 32 * 16 * kKeyTiles + lane / 4;
@@ -439,8 +442,8 @@ struct Decode {
           o.w = fmaf(part[j].w, weight, o.w);
         }
       }
-      *reinterpret_cast<uint2*>(out + head * kHeadDim + dim) = make_uint2(
-          Half<T>::pack(o.x / total.y, o.y / total.y), Half<T>::pack(o.z / total.y, o.w / total.y));
+      *reinterpret_cast<uint2*>(out + head * kHeadDim + dim) =
+          make_uint2(Half<T>::pack(o.x / total.y, o.y / total.y), Half<T>::pack(o.z / total.y, o.w / total.y));
     }
   }
 
@@ -464,12 +467,17 @@ struct Decode {
         const int row = static_cast<int>(seg.kv_row);
         const uint32_t full_k = mem.full_k + ring.stage * 8, full_v = mem.full_v + ring.stage * 8;
         barrier_wait(mem.empty_k + ring.stage * 8, ring.phase ^ 1);
-        barrier_arrive_expect(full_k, kSlotBytes + (i == 0 ? query_bytes : 0));
+        barrier_expect(full_k, kSlotBytes + (i == 0 ? query_bytes : 0));
         copy_tensor_4d(mem.k(ring.stage), &k_map, 0, key, 0, row, full_k, policy);
-        if (i == 0) copy_bulk(shared_address(mem.query(ring.stage)), static_cast<const T*>(p.q) + row_offset(p, seg), query_bytes, full_k);
+        if (i == 0) {
+          copy_bulk(shared_address(mem.query(ring.stage)), static_cast<const T*>(p.q) + row_offset(p, seg), query_bytes,
+                    full_k);
+        }
+        barrier_arrive(full_k);
         barrier_wait(mem.empty_v + ring.stage * 8, ring.phase ^ 1);
-        barrier_arrive_expect(full_v, kSlotBytes);
+        barrier_expect(full_v, kSlotBytes);
         copy_tensor_4d(mem.v(ring.stage), &v_map, 0, key, 0, row, full_v, policy);
+        barrier_arrive(full_v);
         ring.advance(p.stages);
       }
       tile = next;
@@ -520,15 +528,41 @@ struct Decode {
 
   // ---- consumers ------------------------------------------------------------------------------------------------
 
+  // Gives a slot back to the producer. `seen` mixes results of every multiplication that read the slot, and the arrival
+  // depends on it: ldmatrix delivers late, and nothing else stops the arrival, and then the next copy, from overtaking
+  // reads that are still queued. The value that is never seen is a NaN that no multiplication produces.
+  static __device__ __forceinline__ void release_slot(uint32_t empty, uint32_t seen) {
+    constexpr uint32_t kNeverSeen = 0x7fedcba9u;
+    if (__any_sync(~0u, seen != kNeverSeen) && threadIdx.x % 32 == 0) barrier_arrive(empty);
+  }
+
+  static __device__ __forceinline__ uint32_t mix(const float (&s)[kKeyTiles][kHeadTiles][4]) {
+    uint32_t seen = 0;
+#pragma unroll
+    for (int kt = 0; kt < kKeyTiles; ++kt)
+#pragma unroll
+      for (int n = 0; n < kHeadTiles; ++n) seen ^= __float_as_uint(s[kt][n][0]);
+    return seen;
+  }
+
+  static __device__ __forceinline__ uint32_t mix(const State& st) {
+    uint32_t seen = 0;
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) seen ^= __float_as_uint(st.o[step][0][0]);
+    return seen;
+  }
+
   static __device__ __forceinline__ void wait_for_copies(int stages) {
-    if (stages == 2) copy_async_wait<0>();
-    else if (stages == 3) copy_async_wait<1>();
-    else copy_async_wait<2>();
+    if (stages == 2)
+      copy_async_wait<0>();
+    else if (stages == 3)
+      copy_async_wait<1>();
+    else
+      copy_async_wait<2>();
     sync_threads(kConsumerBarrier, kConsumers);
   }
 
   static __device__ __forceinline__ void consume(const AttentionParams& p, const Memory& mem, int begin, int end) {
-    const int lane = threadIdx.x % 32;
     State st;
     Ring ring;
     CopyCursor cursor{};
@@ -547,14 +581,13 @@ struct Decode {
           wait_for_copies(p.stages);
           copy_next(p, mem, cursor, end);
         }
-        if (i == 0) begin_unit(st, mem, kTma ? mem.query(ring.stage) : static_cast<const T*>(p.q) + row_offset(p, seg), p.heads_per_unit);
+        if (i == 0)
+          begin_unit(st, mem, kTma ? mem.query(ring.stage) : static_cast<const T*>(p.q) + row_offset(p, seg),
+                     p.heads_per_unit);
         float s[kKeyTiles][kHeadTiles][4];
         uint32_t probabilities[kKeyTiles][kHeadTiles][2];
         scores(st, mem, mem.k(ring.stage), p.heads_per_unit, s);
-        if constexpr (kTma) {
-          __syncwarp();
-          if (lane == 0) barrier_arrive(mem.empty_k + ring.stage * 8);
-        }
+        if constexpr (kTma) release_slot(mem.empty_k + ring.stage * 8, mix(s));
         int valid = p.kv_len - (seg.first_tile + i) * kTileKeys;
 #if defined(POLAR_FAULTS)
         if (tile + i == p.skip_tile) valid = 0;
@@ -564,16 +597,25 @@ struct Decode {
         if constexpr (kTma) barrier_wait(mem.full_v + ring.stage * 8, ring.phase);
 #endif
         accumulate(st, mem.v(ring.stage), probabilities);
-        if constexpr (kTma) {
-          __syncwarp();
-          if (lane == 0) barrier_arrive(mem.empty_v + ring.stage * 8);
-        }
+        if constexpr (kTma) release_slot(mem.empty_v + ring.stage * 8, mix(st));
         ring.advance(p.stages);
       }
       const bool whole = seg.tiles == p.tiles_per_unit;
       end_unit(st, p, mem, seg, whole, 2 * static_cast<int>(blockIdx.x) + (tile == begin ? 0 : 1));
-      if (!whole) merge_if_last(p, mem, seg);
       tile += seg.tiles;
+    }
+    merge_cut_units(p, mem, begin, end);
+  }
+
+  // The block's range cuts at most the unit it begins in and the one it ends in. Both wait until the stream is through:
+  // a merge in the middle would let the copies run dry.
+  static __device__ __forceinline__ void merge_cut_units(const AttentionParams& p, const Memory& mem, int begin,
+                                                         int end) {
+    const int last_unit_begin = (end - 1) / p.tiles_per_unit * p.tiles_per_unit;
+#pragma unroll 1
+    for (int tile = begin; tile < end; tile = tile < last_unit_begin ? last_unit_begin : end) {
+      const Segment seg = segment_at(p, tile, end);
+      if (seg.tiles < p.tiles_per_unit) merge_if_last(p, mem, seg);
     }
   }
 
@@ -583,8 +625,10 @@ struct Decode {
     int low = 0;
     for (int high = count; low < high;) {
       const int middle = (low + high) / 2;
-      if (index[middle] < group) low = middle + 1;
-      else high = middle;
+      if (index[middle] < group)
+        low = middle + 1;
+      else
+        high = middle;
     }
     return low < count && index[low] == group;
   }
@@ -595,7 +639,8 @@ struct Decode {
     const int lane = threadIdx.x % 32;
     const int64_t pairs = p.batch_size * p.num_groups;
     const int64_t elements = static_cast<int64_t>(p.heads_per_unit) * kHeadDim;
-    for (int64_t first = static_cast<int64_t>(blockIdx.x) * 32; first < pairs; first += static_cast<int64_t>(gridDim.x) * 32) {
+    for (int64_t first = static_cast<int64_t>(blockIdx.x) * 32; first < pairs;
+         first += static_cast<int64_t>(gridDim.x) * 32) {
       const int64_t pair = first + lane;
       bool absent = false;
       if (pair < pairs) {
@@ -617,39 +662,40 @@ __global__ void __launch_bounds__((attention_consumer_warps(kHeadDim) + 2) * 32,
                             const __grid_constant__ CUtensorMap v_map) {
   using D = Decode<T, kHeadDim, kHeadTiles, kPipeline>;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-  if constexpr (D::kTma) return;  // the host never picks it there
+  if constexpr (D::kTma)
+    return;  // the host never picks it there
   else {
 #endif
-  extern __shared__ char raw[];
-  const typename D::Memory mem(raw, p);
-  if constexpr (D::kTma) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    if (threadIdx.x == 0) {
-      for (int s = 0; s < p.stages; ++s) {
-        barrier_init(mem.full_k + s * 8, 1);
-        barrier_init(mem.full_v + s * 8, 1);
-        barrier_init(mem.empty_k + s * 8, D::kWarps);
-        barrier_init(mem.empty_v + s * 8, D::kWarps);
-      }
-      barrier_init_fence();
-    }
-    __syncthreads();
-#endif
-  }
-  const int begin = D::range_begin(p, static_cast<int>(blockIdx.x));
-  const int end = D::range_begin(p, static_cast<int>(blockIdx.x) + 1);
-  const int warp = threadIdx.x / 32;
-  if (warp < D::kWarps) {
-    D::consume(p, mem, begin, end);
-  } else if (warp == D::kWarps) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    extern __shared__ char raw[];
+    const typename D::Memory mem(raw, p);
     if constexpr (D::kTma) {
-      if (threadIdx.x % 32 == 0) D::produce(p, mem, k_map, v_map, begin, end);
-    }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+      if (threadIdx.x == 0) {
+        for (int s = 0; s < p.stages; ++s) {
+          barrier_init(mem.full_k + s * 8, 1);
+          barrier_init(mem.full_v + s * 8, 1);
+          barrier_init(mem.empty_k + s * 8, D::kWarps);
+          barrier_init(mem.empty_v + s * 8, D::kWarps);
+        }
+        barrier_init_fence();
+      }
+      __syncthreads();
 #endif
-  } else {
-    D::zero_unselected(p);
-  }
+    }
+    const int begin = D::range_begin(p, static_cast<int>(blockIdx.x));
+    const int end = D::range_begin(p, static_cast<int>(blockIdx.x) + 1);
+    const int warp = threadIdx.x / 32;
+    if (warp < D::kWarps) {
+      D::consume(p, mem, begin, end);
+    } else if (warp == D::kWarps) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+      if constexpr (D::kTma) {
+        if (threadIdx.x % 32 == 0) D::produce(p, mem, k_map, v_map, begin, end);
+      }
+#endif
+    } else {
+      D::zero_unselected(p);
+    }
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
   }
 #endif

@@ -14,8 +14,8 @@ inline AttentionDevice attention_device(const DeviceInfo& d) {
 
 // Kernel parameters. Element offsets are 64-bit, since B N H d exceeds 2^31; tiles fit 32 bits (2^31 tiles are 64 TB).
 struct AttentionParams {
-  const void* q;               // [B, num_qo_heads, d_h]
-  const void* k;               // [B, stored_kv_heads, kv_capacity, d_h]
+  const void* q;  // [B, num_qo_heads, d_h]
+  const void* k;  // [B, stored_kv_heads, kv_capacity, d_h]
   const void* v;
   void* out;                   // [B, num_qo_heads, d_h]
   const int32_t* group_index;  // [B, units_per_sequence] or null
@@ -24,27 +24,27 @@ struct AttentionParams {
   float* partial;
   int64_t kv_capacity;
   int64_t batch_size;
-  int tiles_per_block;         // floor(total_tiles / grid); the first `longer_blocks` blocks take one more
+  int tiles_per_block;  // floor(total_tiles / grid); the first `longer_blocks` blocks take one more
   int longer_blocks;
   int tiles_per_unit;
   int kv_len;
   int units_per_sequence;
   int stored_kv_heads;
   int num_qo_heads;
-  int num_groups;              // of query heads: num_qo_heads / heads_per_unit
+  int num_groups;  // of query heads: num_qo_heads / heads_per_unit
   int heads_per_unit;
-  int units_per_kv_head;       // > 1 only where a cache is streamed once per query head
-  int compact;                 // 1: unit a of a sequence reads stored KV head a, whatever its group
+  int units_per_kv_head;  // > 1 only where a cache is streamed once per query head
+  int compact;            // 1: unit a of a sequence reads stored KV head a, whatever its group
   int stages;
-  float scale_log2;            // log2(e) / sqrt(d_h)
+  float scale_log2;  // log2(e) / sqrt(d_h)
 #if defined(POLAR_FAULTS)
-  int skip_tile;               // planted fault: this tile is left out; -1: none
+  int skip_tile;  // planted fault: this tile is left out; -1: none
 #endif
 };
 
 // What differs between the four kernels of the registry.
 struct AttentionLaunch {
-  const char* kernel;          // catalog id, for planted faults
+  const char* kernel;  // catalog id, for planted faults
   const void* k;
   const void* v;
   const int32_t* group_index;
@@ -54,7 +54,7 @@ struct AttentionLaunch {
   int heads_per_unit;
   int units_per_kv_head;
   bool compact;
-  void* workspace;             // attention_workspace(...).bytes, tickets zeroed
+  void* workspace;  // attention_workspace(...).bytes, tickets zeroed
   // TMA only: what L2 fetches from memory around a request. 256 bytes cost 8 % of the bandwidth on an H200, none cost
   // as much where a row of the tile is 64 bytes wide (head_dim 96).
   CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_128B;

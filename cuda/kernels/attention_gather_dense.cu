@@ -13,15 +13,15 @@ constexpr int kVectorsPerThread = 4;  // 16-byte loads in flight per thread and 
 constexpr int kBlocksPerSm = 8;
 
 struct GatherParams {
-  const uint4* k;              // [B, H_kv, kv_capacity, vectors]
+  const uint4* k;  // [B, H_kv, kv_capacity, vectors]
   const uint4* v;
-  uint4* k_out;                // [B, active_groups, kv_len, vectors]
+  uint4* k_out;  // [B, active_groups, kv_len, vectors]
   uint4* v_out;
   const int32_t* group_index;  // [B, active_groups] or null
   int64_t active_groups;
   int64_t num_kv_heads;
-  int64_t row_vectors;         // 16-byte vectors of one (sequence, head): kv_len * head_dim / 8
-  int64_t row_stride;          // kv_capacity * head_dim / 8
+  int64_t row_vectors;  // 16-byte vectors of one (sequence, head): kv_len * head_dim / 8
+  int64_t row_stride;   // kv_capacity * head_dim / 8
   int64_t pieces_per_row;
   int64_t pieces;
 };

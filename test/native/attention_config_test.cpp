@@ -21,22 +21,33 @@ AttentionWork work(int64_t batch, int64_t kv_len, int head_dim, int heads, int64
 TEST("attention config: OPT-66B at B = 64, N = 1920 on an H200") {
   const AttentionConfig c = choose_attention_config(work(64, 1920, 128, 1, 72), kH200);
   CHECK(c.pipeline == AttentionPipeline::kTma);
-  CHECK_EQ(c.tile_keys, 64);       // 64 keys x 256 B = 16 KB
+  CHECK_EQ(c.tile_keys, 64);  // 64 keys x 256 B = 16 KB
   CHECK_EQ(c.consumer_warps, 4);
   CHECK_EQ(c.head_tiles, 1);
   CHECK_EQ(c.blocks_per_sm, 2);
-  CHECK_EQ(c.stages, 3);           // 3 x 2 x 16 KB = 96 KB of at most 113 KB
-  CHECK_EQ(c.grid, 264);
-  CHECK_EQ(c.tiles_per_unit, 30);  // 1920 / 64
-  CHECK_EQ(c.total_tiles, 138240); // 64 x 72 x 30
+  CHECK_EQ(c.stages, 3);            // 3 x 2 x 16 KB = 96 KB of at most 113 KB
+  CHECK_EQ(c.grid, 4608);           // a block per unit: 64 x 72 units are 17 waves of 264 blocks
+  CHECK_EQ(c.tiles_per_unit, 30);   // 1920 / 64
+  CHECK_EQ(c.total_tiles, 138240);  // 64 x 72 x 30
 }
 
 TEST("attention config: selective work counts the active units alone") {
   CHECK_EQ(choose_attention_config(work(64, 1920, 128, 1, 22), kH200).total_tiles, 42240);  // 64 x 22 x 30
 }
 
+TEST("attention config: few units get one block per SM with four stages, short ones two blocks with two") {
+  const AttentionConfig few = choose_attention_config(work(64, 8192, 128, 4, 8), kH200);  // 512 units <= 4 x 132
+  CHECK_EQ(few.blocks_per_sm, 1);
+  CHECK_EQ(few.stages, 4);
+  CHECK_EQ(few.grid, 132);
+  const AttentionConfig brief = choose_attention_config(work(512, 128, 128, 1, 72), kH200);  // 2 tiles per unit
+  CHECK_EQ(brief.blocks_per_sm, 2);
+  CHECK_EQ(brief.stages, 2);
+  CHECK_EQ(brief.grid, 264);
+}
+
 TEST("attention config: a batch of 1 fills the device, and no block is without a tile") {
-  CHECK_EQ(choose_attention_config(work(1, 131072, 128, 4, 8), kH200).grid, 264);
+  CHECK_EQ(choose_attention_config(work(1, 131072, 128, 4, 8), kH200).grid, 132);
   CHECK_EQ(choose_attention_config(work(1, 65, 128, 4, 1), kH200).grid, 2);  // two tiles: 64 keys and 1 key
   CHECK_EQ(choose_attention_config(work(1, 1, 128, 16, 1), kH200).grid, 1);
 }
@@ -73,9 +84,14 @@ TEST("attention config: workspace parts do not overlap and start aligned") {
   const AttentionWork w = work(1, 131072, 128, 4, 8);
   const AttentionConfig c = choose_attention_config(w, kH200);
   const AttentionWorkspace ws = attention_workspace(w, c);
-  CHECK_EQ(ws.stats_offset, size_t{1280});                         // 264 tickets x 4 B = 1056, aligned to 256
-  CHECK_EQ(ws.partial_offset, size_t{1280 + 16896});               // 2 x 264 slots x 4 heads x 8 B
-  CHECK_EQ(ws.bytes, size_t{1280 + 16896 + 2 * 264 * 4 * 128 * 4});
+  CHECK_EQ(ws.stats_offset, size_t{768});           // 132 tickets x 4 B = 528, aligned to 256
+  CHECK_EQ(ws.partial_offset, size_t{768 + 8448});  // 2 x 132 slots x 4 heads x 8 B
+  CHECK_EQ(ws.bytes, size_t{768 + 8448 + 2 * 132 * 4 * 128 * 4});
+}
+
+TEST("attention config: no partial results where every block has a unit of its own") {
+  const AttentionWork w = work(64, 1920, 128, 1, 72);
+  CHECK_EQ(attention_workspace(w, choose_attention_config(w, kH200)).bytes, size_t{4608 * 4});
 }
 
 TEST("attention config: what the kernel is not built for is refused") {

@@ -1,8 +1,11 @@
-// Stand-alone check and timing of the CUDA attention kernels, for work on them: needs a GPU, no addon, no driver library.
+// Stand-alone check and timing of the CUDA attention kernels, for work on them: needs a GPU, no addon, no driver
+// library.
 //
 //   cuda_attention edges [quick]   every edge shape, kernel, dtype and pipeline against a float64 reference; ten
-//                                  bitwise-equal repeats; poisoned outputs, workspaces and KV tails. Exit 1 on a failure.
-//   cuda_attention time [all]      one table of times per shape (all: and configuration), cold cache, launches in a graph
+//                                  bitwise-equal repeats; poisoned outputs, workspaces and KV tails. Exit 1 on a
+//                                  failure.
+//   cuda_attention time [all]      one table of times per shape (all: and configuration), cold cache, launches in a
+//   graph
 //
 // Build (one line per file, -gencode arch=compute_90a,code=sm_90a): cuda/kernels/attention_*.cu cuda/common/check.cpp
 // src/native/common/{problem,faults}.cpp and this file; -DPOLAR_FAULTS adds the watchdog and the planted fault.
@@ -28,7 +31,8 @@ using namespace polar::cuda;
 namespace {
 
 __device__ uint16_t to_half(float value, int dtype) {
-  return dtype == POLAR_BF16 ? __bfloat16_as_ushort(__float2bfloat16_rn(value)) : __half_as_ushort(__float2half_rn(value));
+  return dtype == POLAR_BF16 ? __bfloat16_as_ushort(__float2bfloat16_rn(value))
+                             : __half_as_ushort(__float2half_rn(value));
 }
 
 __device__ double from_half(uint16_t value, int dtype) {
@@ -94,7 +98,12 @@ struct Buffer {
 DeviceInfo device_info() {
   cudaDeviceProp p{};
   CHECK_CUDA(cudaGetDeviceProperties(&p, 0));
-  return {0, p.multiProcessorCount, p.major, p.minor, p.sharedMemPerBlockOptin, p.sharedMemPerMultiprocessor,
+  return {0,
+          p.multiProcessorCount,
+          p.major,
+          p.minor,
+          p.sharedMemPerBlockOptin,
+          p.sharedMemPerMultiprocessor,
           static_cast<size_t>(p.l2CacheSize)};
 }
 
@@ -115,7 +124,9 @@ PolarProblem problem_of(int64_t b, int64_t n, int64_t capacity, int64_t h, int64
 struct Inputs {
   Buffer<uint16_t> q, k, v;
   explicit Inputs(const PolarProblem& p)
-      : q(tensor_elements(p, Tensor::kQuery)), k(tensor_elements(p, Tensor::kKey)), v(tensor_elements(p, Tensor::kValue)) {
+      : q(tensor_elements(p, Tensor::kQuery)),
+        k(tensor_elements(p, Tensor::kKey)),
+        v(tensor_elements(p, Tensor::kValue)) {
     const int64_t row = p.kv_capacity * p.head_dim, valid = p.kv_len * p.head_dim;
     fill<<<2048, 256>>>(q.data, q.count, q.count, q.count, stream_key(p.seed, Tensor::kQuery, 0), p.dtype);
     fill<<<2048, 256>>>(k.data, k.count, row, valid, stream_key(p.seed, Tensor::kKey, 0), p.dtype);
@@ -130,7 +141,7 @@ struct Variant {
   const AttentionKernel* kernel = nullptr;
   bool selective = false;
   std::function<void(AttentionConfig&)> change;  // null: the registry kernel as it is
-  int grid_factor = 1;  // blocks per resident block; 0: as many blocks as units
+  int grid_factor = 1;                           // blocks per resident block; 0: as many blocks as units
 };
 
 AttentionLaunch shared_launch(const PolarProblem& p, const AttentionArgs& a, const char* kernel) {
@@ -219,8 +230,8 @@ void check_shape(const PolarProblem& p, const DeviceInfo& device, const std::vec
   Inputs in(p);
   const int64_t rows = p.batch_size * p.num_qo_heads;
   Buffer<double> scores(rows * p.kv_len), exact(rows * p.head_dim);
-  const Reference r{in.q.data, in.k.data, in.v.data, scores.data, exact.data, p.kv_len, p.kv_capacity, p.num_qo_heads,
-                    p.num_kv_heads, p.head_dim, p.dtype};
+  const Reference r{in.q.data,     in.k.data,      in.v.data,      scores.data, exact.data, p.kv_len,
+                    p.kv_capacity, p.num_qo_heads, p.num_kv_heads, p.head_dim,  p.dtype};
   reference_scores<<<dim3((p.kv_len + 127) / 128, rows), 128>>>(r);
   reference_out<<<rows, p.head_dim>>>(r);
   CHECK_CUDA(cudaDeviceSynchronize());
@@ -242,13 +253,13 @@ void check_shape(const PolarProblem& p, const DeviceInfo& device, const std::vec
       Buffer<uint16_t> out(rows * p.head_dim);
       CHECK_CUDA(cudaMemset(workspace.data, 0xff, runner.workspace_bytes));
       CHECK_CUDA(cudaMemset(workspace.data, 0, runner.ticket_bytes));
-      const AttentionArgs args{in.q.data, in.k.data, in.v.data, out.data,
-                               variant.selective ? device_index.data : nullptr, active, workspace.data};
-      const std::string label = variant.name + (p.dtype == POLAR_BF16 ? " bf16" : " fp16") + " B" +
-                                std::to_string(p.batch_size) + " N" + std::to_string(p.kv_len) + "/" +
-                                std::to_string(p.kv_capacity) + " H" + std::to_string(p.num_qo_heads) + "/" +
-                                std::to_string(p.num_kv_heads) + " d" + std::to_string(p.head_dim) + " k" +
-                                std::to_string(active);
+      const AttentionArgs args{
+          in.q.data, in.k.data,     in.v.data, out.data, variant.selective ? device_index.data : nullptr,
+          active,    workspace.data};
+      const std::string label =
+          variant.name + (p.dtype == POLAR_BF16 ? " bf16" : " fp16") + " B" + std::to_string(p.batch_size) + " N" +
+          std::to_string(p.kv_len) + "/" + std::to_string(p.kv_capacity) + " H" + std::to_string(p.num_qo_heads) + "/" +
+          std::to_string(p.num_kv_heads) + " d" + std::to_string(p.head_dim) + " k" + std::to_string(active);
       std::vector<uint16_t> first;
       for (int i = 0; i < repeats; ++i) {
         CHECK_CUDA(cudaMemset(out.data, 0xff, out.count * 2));
@@ -293,13 +304,16 @@ int run_edges(const DeviceInfo& device, bool quick) {
                                    {"selective, 4 blocks for 1", &kAttentionSelectiveHead, true, one_block, 4},
                                    {"per-query-head", &kAttentionDensePerQueryHead, false, nullptr},
                                    {"gather-dense", &kAttentionGatherDense, true, nullptr}};
-  const std::vector<int64_t> lengths = quick ? std::vector<int64_t>{1, 65, 1000} : std::vector<int64_t>{1, 63, 64, 65, 1000};
+  const std::vector<int64_t> lengths =
+      quick ? std::vector<int64_t>{1, 65, 1000} : std::vector<int64_t>{1, 63, 64, 65, 1000};
   for (const int dtype : {POLAR_BF16, POLAR_FP16}) {
     for (const int64_t d : {64, 96, 128, 256}) {
-      for (const int64_t ratio : quick ? std::vector<int64_t>{1, 6, 16} : std::vector<int64_t>{1, 2, 3, 4, 6, 8, 9, 16}) {
+      for (const int64_t ratio :
+           quick ? std::vector<int64_t>{1, 6, 16} : std::vector<int64_t>{1, 2, 3, 4, 6, 8, 9, 16}) {
         for (const int64_t n : lengths) {
           const int64_t kv_heads = n % 2 == 0 ? 5 : 4;
-          check_shape(problem_of(3, n, n + (n % 3) * 7, ratio * kv_heads, kv_heads, d, dtype), device, variants, quick ? 2 : 10);
+          check_shape(problem_of(3, n, n + (n % 3) * 7, ratio * kv_heads, kv_heads, d, dtype), device, variants,
+                      quick ? 2 : 10);
         }
       }
     }
@@ -331,7 +345,8 @@ double time_variant(const PolarProblem& p, const Inputs& in, int64_t copies, int
   const Runner runner = make_runner(variant, p, candidate, device);
   Buffer<char> workspace(runner.workspace_bytes);
   CHECK_CUDA(cudaMemset(workspace.data, 0, runner.workspace_bytes));
-  const int64_t per_index = p.batch_size * active, per_cache = p.batch_size * p.num_kv_heads * p.kv_capacity * p.head_dim;
+  const int64_t per_index = p.batch_size * active,
+                per_cache = p.batch_size * p.num_kv_heads * p.kv_capacity * p.head_dim;
   Buffer<int32_t> index(copies * per_index);
   for (int64_t c = 0; c < copies; ++c) {
     const std::vector<int32_t> set = group_index(p, candidate, c);
@@ -346,8 +361,13 @@ double time_variant(const PolarProblem& p, const Inputs& in, int64_t copies, int
   CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
   for (int64_t i = 0; i < runs; ++i) {
     const int64_t c = i % copies;
-    const AttentionArgs args{in.q.data, in.k.data + c * per_cache, in.v.data + c * per_cache, out.data,
-                             variant.selective ? index.data + c * per_index : nullptr, active, workspace.data};
+    const AttentionArgs args{in.q.data,
+                             in.k.data + c * per_cache,
+                             in.v.data + c * per_cache,
+                             out.data,
+                             variant.selective ? index.data + c * per_index : nullptr,
+                             active,
+                             workspace.data};
     runner.run(args, stream);
   }
   CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
