@@ -27,6 +27,13 @@ for file in README.md CHANGELOG.md; do
 done
 cp "$root"/build/Release/*.node "$root"/build/Release/*.so "$bundle/build/Release/"
 
+# A bundle has no repository: what env.json says of the sources is written down here.
+commit=$(git -C "$root" rev-parse HEAD 2> /dev/null || true)
+dirty=$([[ -n $(git -C "$root" status --porcelain --untracked-files=no 2> /dev/null) ]] && echo true || echo false)
+if [[ -n $commit ]]; then
+  printf '{"git_commit": "%s", "git_dirty": %s}\n' "$commit" "$dirty" > "$bundle/build-info.json"
+fi
+
 # Production modules in a folder of their own, without running any install script: nothing is compiled here. What only
 # a build needs is left out.
 cp "$root/package-lock.json" "$bundle/"

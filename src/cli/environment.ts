@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import { fileURLToPath } from 'node:url';
 
@@ -21,8 +22,21 @@ function git(...args: string[]): string | null {
   }
 }
 
-/** Commit of the checkout that runs, and whether it has changes; null outside a checkout of polar-bench itself. */
-function sourceState(): { git_commit: string | null; git_dirty: boolean | null } {
+interface SourceState {
+  readonly git_commit: string | null;
+  readonly git_dirty: boolean | null;
+}
+
+/** What scripts/bundle.sh wrote down; null outside a bundle. */
+function bundledState(): SourceState | null {
+  const path = `${PACKAGE_ROOT}build-info.json`;
+  return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as SourceState) : null;
+}
+
+/** Commit of the sources that run, and whether they had changes; null for an installed package. */
+function sourceState(): SourceState {
+  const bundled = bundledState();
+  if (bundled !== null) return bundled;
   const top = git('rev-parse', '--show-toplevel');
   if (top === null || `${top}/` !== PACKAGE_ROOT) return { git_commit: null, git_dirty: null };
   const commit = git('rev-parse', 'HEAD');
