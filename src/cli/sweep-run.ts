@@ -94,6 +94,21 @@ class SweepRun {
     if (this.records.length > 0) folder.rewriteRows(this.rows);
   }
 
+  /** Whether an earlier run got to its end: then there is nothing to measure, not even ceilings. */
+  restoreComplete(): boolean {
+    const stored = this.job.earlier?.environment ?? null;
+    const [first, last] = [
+      storedCeilings(stored?.ceilings ?? null),
+      storedCeilings(stored?.ceilings_after ?? null),
+    ];
+    if (this.remaining.cells.length > 0 || first === null || last === null) return false;
+    this.refuseOtherEnvironment(stored);
+    this.ceilings = largerCeilings(first, last);
+    this.buildRows();
+    this.job.folder.rewriteRows(this.rows);
+    return true;
+  }
+
   keep(record: CellRecord): void {
     const rows = rowsOf(record, this.context());
     this.job.folder.writeCell(record, rows);
@@ -195,23 +210,25 @@ export async function measureSweep(job: SweepJob): Promise<number> {
   let progress: SweepProgress | null = null;
   try {
     if (job.earlier === null) folder.writePlan(job.plan);
-    say(terminal, `results go to ${folder.path}`);
-    say(terminal, 'measuring the ceilings of this machine');
-    await run.measureInstrument();
-    const bar = new SweepProgress(terminal, run.remaining.cells.length);
-    progress = bar;
-    await runSweep(
-      run.remaining,
-      chosen.backend,
-      {
-        cellStarted: (cell, index) => bar.cellStarted(cell, index),
-        progress: (p) => bar.phase(p.phase),
-        cellDone: (record) => run.keep(record),
-      },
-      { timestamp: () => new Date().toISOString() },
-      signal,
-    );
-    if (!signal.aborted) await run.finish();
+    if (!run.restoreComplete()) {
+      say(terminal, `results go to ${folder.path}`);
+      say(terminal, 'measuring the ceilings of this machine');
+      await run.measureInstrument();
+      const bar = new SweepProgress(terminal, run.remaining.cells.length);
+      progress = bar;
+      await runSweep(
+        run.remaining,
+        chosen.backend,
+        {
+          cellStarted: (cell, index) => bar.cellStarted(cell, index),
+          progress: (p) => bar.phase(p.phase),
+          cellDone: (record) => run.keep(record),
+        },
+        { timestamp: () => new Date().toISOString() },
+        signal,
+      );
+      if (!signal.aborted) await run.finish();
+    }
   } catch (error) {
     // What an abort does to the call under way is no news; a disk that is full still is.
     if (!signal.aborted) {
