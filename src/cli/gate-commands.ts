@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 
 import { booleanFlag, flag } from './flags.js';
+import { withPlanFlags } from './plan-flags.js';
 import type { Terminal } from './terminal.js';
 
 /** Where a command leaves what it wants to run; program.ts has the same. */
@@ -17,6 +18,13 @@ Examples:
 
 Exit code 5: a regression; 6: nothing comparable, or with --strict something unclear or missing.`;
 
+const AB_EXAMPLES = `
+Without --model, --preset or --config it measures the preset smoke. --max-time is per build, cell and round.
+
+Examples:
+  $ polar-bench ab --base ../main --head .
+  $ polar-bench ab --base ../main --head . --model llama-3-8b --batch 1,16 --seq 2k --fail-on latency:3%`;
+
 /** The commands over measurements that exist: judge them, join them. */
 export function gateCommands(terminal: Terminal, pending: Pending): Command[] {
   return [
@@ -30,6 +38,19 @@ export function gateCommands(terminal: Terminal, pending: Pending): Command[] {
       .addHelpText('after', COMPARE_EXAMPLES)
       .action((base: string, head: string, options: Record<string, string | boolean>) => {
         pending.run = async () => (await import('./compare.js')).compare(base, head, options, terminal);
+      }),
+    withPlanFlags(new Command('ab'))
+      .description('interleaved comparison of two builds in one job')
+      .addOption(flag('base', 'dir', 'build to compare with: a folder with dist/ and build/Release/'))
+      .addOption(flag('head', 'dir', 'build to judge'))
+      .addOption(flag('rounds', 'n', 'pairs per cell; twice as many where that is not enough (default: 8)'))
+      .addOption(flag('fail-on', 'latency:P%', 'slowdown that counts (default: latency:2%)'))
+      .addOption(booleanFlag('strict', 'exit 6 when a cell is inconclusive or missing'))
+      .addOption(flag('format', 'name', 'table, md, json or github (default: table)'))
+      .addOption(booleanFlag('quiet', 'no progress on stderr'))
+      .addHelpText('after', AB_EXAMPLES)
+      .action((options: Record<string, unknown>, command: Command) => {
+        pending.run = async () => (await import('./ab.js')).ab(options, command, terminal);
       }),
     new Command('merge')
       .description('join the shards of one sweep into one result folder')

@@ -4,6 +4,7 @@ import { EXIT, UsageError } from '../core/errors.js';
 import { packageVersion } from './version.js';
 import { booleanFlag, flag } from './flags.js';
 import { gateCommands } from './gate-commands.js';
+import { withPlanFlags } from './plan-flags.js';
 import type { Terminal } from './terminal.js';
 import { topkCommand, unionSparsityCommand } from './trace-commands.js';
 
@@ -25,51 +26,14 @@ interface Pending {
 }
 
 function sweepCommand(terminal: Terminal, pending: Pending): Command {
-  return new Command('sweep')
+  return withPlanFlags(new Command('sweep'))
     .description('measure kernels over batch size x sequence length x variant x density')
-    .addOption(
-      flag(
-        'model',
-        'name|path',
-        'built-in name, config.json or its folder; repeat or separate by commas',
-      ).argParser(collect),
-    )
-    .addOption(flag('batch', 'range', 'batch sizes B'))
-    .addOption(flag('seq', 'range', 'positions N in the KV cache'))
-    .addOption(flag('variant', 'list', 'dense, mlp-sparse, head-sparse (default: all that apply)'))
-    .addOption(flag('scope', 'list', 'attention, mlp, mlp-up, mlp-down (default: attention,mlp)'))
-    .addOption(
-      flag(
-        'head-density',
-        'list',
-        "active share of heads or KV groups (default: the model's critical density)",
-      ),
-    )
-    .addOption(flag('mlp-density', 'list', 'active share of neurons, or "union" for the published curve'))
-    .addOption(
-      flag('mlp-topk', 'file|dir', 'active neurons from CSV layer,batch_size,optimal_k (topk writes it)'),
-    )
-    .addOption(flag('backend', 'name', 'auto, cpu or cuda (default: auto)'))
-    .addOption(flag('device', 'n', 'ordinal of the device'))
-    .addOption(flag('dtype', 'type', 'bf16 or fp16 (default: bf16)'))
-    .addOption(flag('seed', 'n', 'seed of data and index sets'))
-    .addOption(flag('threads', 'n', 'CPU threads, 0 = all'))
-    .addOption(flag('min-samples', 'n', 'sampling rounds at least'))
-    .addOption(flag('max-noise', 'percent', 'stop when every 95 % interval is within +- this'))
-    .addOption(flag('max-time', 'seconds', 'stop sampling a cell after this, whatever its noise'))
-    .addOption(flag('warmup', 'n', 'untimed samples first'))
-    .addOption(flag('cache', 'mode', 'cold (rotate over copies beyond the last-level cache) or hot'))
-    .addOption(flag('preset', 'name', 'smoke or paper; flags change it'))
-    .addOption(flag('config', 'file', 'sweep configuration (configs/schema.json)'))
     .addOption(
       booleanFlag('dry-run', 'print the cells, their memory and the estimated time; measure nothing'),
     )
     .addOption(flag('out', 'dir', 'absent or empty folder (default: results/<device>/<time>-<model>)'))
     .addOption(flag('resume', 'dir', 'go on with an interrupted sweep: measure the cells that are missing'))
     .addOption(flag('shard', 'I/N', 'measure the I-th of N parts; `merge` joins them'))
-    .addOption(
-      flag('hang-timeout', 'seconds', 'give a cell up after this without a sign of life (default: 60)'),
-    )
     .addOption(flag('format', 'name', 'table, csv, json, jsonl or md (default: table)'))
     .addOption(booleanFlag('quiet', 'no progress on stderr'))
     .addHelpText('after', SWEEP_EXAMPLES)
@@ -117,10 +81,6 @@ function listCommands(terminal: Terminal, pending: Pending): Command[] {
         pending.run = async () => (await import('./doctor.js')).doctor(terminal);
       }),
   ];
-}
-
-function collect(value: string, previous: string[] | undefined): string[] {
-  return [...(previous ?? []), ...value.split(',').map((name) => name.trim())];
 }
 
 /** Commander's own exits become errors of ours; it prints help and version only. */

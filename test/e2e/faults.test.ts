@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   truncateSync,
   writeFileSync,
 } from 'node:fs';
@@ -17,10 +18,10 @@ import { FAULT_ADDON, MAIN, runCli, temporaryFolder } from '../support/cli.js';
 import { childrenOf, finishedCells, startCli, until } from '../support/running-cli.js';
 
 /** Cells of milliseconds: what is tested here is what happens around them. */
-const SMALL = [
-  ...['--model', 'tiny-opt', '--backend', 'cpu', '--scope', 'attention', '--seq', '64', '--cache', 'hot'],
-  ...['--max-time', '0.05', '--min-samples', '3', '--quiet'],
-];
+const SMALL =
+  '--model tiny-opt --backend cpu --scope attention --seq 64 --cache hot --max-time 0.05 --min-samples 3 --quiet'.split(
+    ' ',
+  );
 /** A cell that does not end by itself while a test looks. */
 const ENDLESS = [...SMALL, '--max-time', '600', '--max-noise', '0.000001', '--min-samples', '100000'];
 
@@ -67,7 +68,7 @@ describe('a sweep of 40 cells with a crash, a hang, an out-of-memory and a kill 
         env,
         timeoutMs: 120_000,
       });
-      expect(resumed.status, resumed.stderr).toBe(1);
+      expect(resumed).toMatchObject({ status: 1 });
       expect(resumed.stderr).toMatch(
         /warning: .*samples\.jsonl: line \d+ ends after \d+ bytes and is left out/,
       );
@@ -102,7 +103,7 @@ describe('a sweep under way', () => {
     await new Promise((resolve) => setTimeout(resolve, 500));
     for (const pid of childrenOf(running.pid)) process.kill(pid, 'SIGKILL');
     const { status, stdout, stderr } = await running.ended;
-    expect(status, stderr).toBe(1);
+    expect({ status, stderr }).toMatchObject({ status: 1 });
     const statuses = rowsOf(stdout).map((row) => [row['batch_size'], row['status']]);
     expect(new Set(statuses.map(String))).toEqual(new Set(['1,ok', '2,failed', '3,ok']));
     expect(stdout).toContain('E_CRASHED: The measuring process was ended by SIGKILL');
@@ -144,8 +145,8 @@ describe('a finished sweep of two cells', () => {
   beforeAll(() => {
     finished = join(tmpdir(), `polar-bench-finished-${process.pid}`);
     const result = runCli(['sweep', ...SMALL, '--batch', '1,2', '--out', finished]);
-    expect(result.status, result.stderr).toBe(0);
-    return () => execFileSync('rm', ['-r', finished]);
+    if (result.status !== 0) throw new Error(result.stderr);
+    return () => rmSync(finished, { recursive: true });
   }, 60_000);
 
   const copy = (): string => {
@@ -163,7 +164,7 @@ describe('a finished sweep of two cells', () => {
     const stale = { pid: process.pid, host: execFileSync('hostname').toString().trim(), startTicks: '1' };
     writeFileSync(join(folder, '.lock'), JSON.stringify(stale));
     const result = runCli(['sweep', '--resume', folder]);
-    expect(result.status, result.stderr).toBe(0);
+    expect(result).toMatchObject({ status: 0 });
     expect(readFileSync(join(folder, 'samples.jsonl'), 'utf8')).toBe(before);
     expect(readdirSync(folder).toSorted()).toEqual(FOUR_FILES);
   });
@@ -193,7 +194,7 @@ describe('a finished sweep of two cells', () => {
     const folder = copy();
     edit(join(folder, file), change);
     const result = runCli(['sweep', '--resume', folder]);
-    expect(result.status, result.stderr).toBe(2);
+    expect(result).toMatchObject({ status: 2 });
     expect(result.stderr).toMatch(says);
   });
 
@@ -244,7 +245,7 @@ describe('shards', () => {
         '--out',
         folder,
       ]);
-      expect(result.status, result.stderr).toBe(0);
+      expect(result).toMatchObject({ status: 0 });
       return folder;
     };
     const [first, second] = [shard(1), shard(2)];
@@ -254,7 +255,7 @@ describe('shards', () => {
     writeFileSync(plan, readFileSync(plan, 'utf8').replace('"max_time_s": 0.05', '"max_time_s": 10'));
 
     const whole = runCli(['merge', second, first, '--out', join(root, 'whole'), '--format', 'json']);
-    expect(whole.status, whole.stderr).toBe(0);
+    expect(whole).toMatchObject({ status: 0 });
     expect(samplesIn(join(root, 'whole')).map((line) => line.cell.batch_size)).toEqual([1, 2, 3]);
     expect(rowsOf(whole.stdout).map((row) => row['batch_size'])).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3]);
     expect(runCli(['compare', join(root, 'whole'), join(root, 'whole')]).status).toBe(0);
@@ -322,7 +323,7 @@ describe('a full disk', () => {
       '--out',
       out,
     ]);
-    expect(status, stderr).toBe(1);
+    expect({ status, stderr }).toMatchObject({ status: 1 });
     expect(stderr).toMatch(
       /error: Expected to write .*(samples\.jsonl|rows\.csv).*(ENOSPC|EFBIG).*\[E_SINK\]/,
     );

@@ -34,6 +34,12 @@ export class ChildBackend implements Backend {
     this.process = new MeasuringProcess(options);
   }
 
+  /** Version of the messages that this build's measuring process speaks; undefined where it is older than versions. */
+  async protocolVersion(): Promise<number | undefined> {
+    const version: unknown = await this.process.call({ type: 'protocol' });
+    return typeof version === 'number' ? version : undefined;
+  }
+
   async describe(): Promise<DeviceFacts> {
     const facts = await this.process.call({ type: 'describe', backend: this.name, device: this.device });
     return deviceFacts(this.name, this.device, facts as NativeFacts);

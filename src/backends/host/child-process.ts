@@ -27,7 +27,10 @@ interface PendingCall {
 export interface ChildOptions {
   /** Milliseconds without a sign of life after which a cell is E_HUNG; other calls have the default at least. */
   readonly hangMs?: number;
+  /** Added to this process's own; undefined takes a variable away. */
   readonly env?: NodeJS.ProcessEnv;
+  /** child.js of another build of polar-bench; its own addon is loaded. Default: this build's */
+  readonly module?: string;
 }
 
 function nativeError(code: string, message: string): PolarBenchError {
@@ -90,7 +93,8 @@ export class MeasuringProcess {
   }
 
   private start(): ChildProcess {
-    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), [], {
+    const module = this.options.module ?? fileURLToPath(new URL('./child.js', import.meta.url));
+    const child = fork(module, [], {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, ...this.options.env },

@@ -9,6 +9,7 @@ import {
   type ChildRequest,
   type ChildValue,
   PROGRESS_INTERVAL_MS,
+  PROTOCOL_VERSION,
 } from './protocol.js';
 
 // Ctrl-C reaches the whole process group; the parent decides what ends.
@@ -24,6 +25,7 @@ function send(message: ChildMessage): void {
 }
 
 async function answer(call: ChildRequest): Promise<ChildValue> {
+  if (call.type === 'protocol') return PROTOCOL_VERSION;
   addon ??= loadAddon();
   switch (call.type) {
     case 'describe':

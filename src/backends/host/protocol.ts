@@ -5,8 +5,12 @@ import type {
   NativeFacts,
 } from '../native/addon.js';
 
+/** Raised when messages change: `ab` drives measuring processes of other builds. */
+export const PROTOCOL_VERSION = 1;
+
 /** What the CLI asks of its measuring child process. One call at a time. */
 export type ChildRequest =
+  | { readonly type: 'protocol' }
   | { readonly type: 'describe'; readonly backend: string; readonly device: number }
   | { readonly type: 'kernels'; readonly backend: string }
   | { readonly type: 'ceilings'; readonly request: NativeCeilingRequest }
@@ -17,7 +21,7 @@ export interface ChildCall {
   readonly call: ChildRequest;
 }
 
-export type ChildValue = NativeFacts | NativeCellResult | readonly string[];
+export type ChildValue = NativeFacts | NativeCellResult | readonly string[] | number;
 
 /** What the child sends: an answer to a call, or a sign of life of the one under way. */
 export type ChildMessage =
