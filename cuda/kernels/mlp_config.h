@@ -107,14 +107,19 @@ constexpr int choose_batch_tile(int64_t batch_size) {
   return batch_size <= 8 ? 8 : batch_size <= 32 ? 32 : batch_size <= 64 ? 64 : 128;
 }
 
+// Weights per SM below which a tall tile of the down projection has too few chunks to share evenly.
+inline constexpr int64_t kTallWeightBytesPerSm = int64_t{1} << 20;
+
 // A copy costs its issuing warp the same for 256 and for 512 bytes, so slots of 512-byte slices are preferred wherever
-// the accumulators allow it. Taller row tiles read the input from L2 less often, but more workers share one and have to
-// be added up: with fewer tall tiles than a quarter of the SMs the shorter ones win.
+// the accumulators allow it. Up: 128-row tiles beat 256-row ones at every density that was measured
+// (docs/kernels/mlp.md), because fewer accumulators leave room for the loads of a second slot. Down: 256-column tiles,
+// unless the active weights are so few that the workers of one tile cannot be given equal shares.
 constexpr GemmTile choose_tile(const GemmShape& shape, const GemmDevice& device, int batch_tile, GemmPath path) {
   if (batch_tile == 128 || path == GemmPath::kAsyncCopy) return GemmTile::kShort;
-  if (shape.op == GemmOp::kDown) return GemmTile::kTall;
-  const int64_t rows = shape.active_neurons * (shape.gated ? 2 : 1);
-  return batch_tile == 64 && rows >= 256 * (device.sm_count / 4) ? GemmTile::kBroad : GemmTile::kWide;
+  if (shape.op == GemmOp::kUp) return GemmTile::kWide;
+  const int64_t weight_bytes = 2 * shape.active_neurons * shape.hidden_size;
+  return batch_tile == 64 && weight_bytes <= device.sm_count * kTallWeightBytesPerSm ? GemmTile::kShort
+                                                                                       : GemmTile::kTall;
 }
 
 // The deepest pipeline that fits; at least two slots, else `weight_slots` is 0 and the tile cannot be used.

@@ -22,10 +22,10 @@ constexpr GemmShape opt66b(GemmOp op, int64_t batch, int64_t active) { return {o
 TEST("mlp config: OPT-66B up at M = 64, density 0.5 on an H200") {
   const GemmConfig c = choose_gemm_config(opt66b(GemmOp::kUp, 64, 18432), kH200);
   CHECK(c.path == GemmPath::kTensorCopy);
-  CHECK(c.tile == GemmTile::kBroad);
+  CHECK(c.tile == GemmTile::kWide);
   CHECK_EQ(c.batch_tile, 64);
   CHECK_EQ(c.batch_tiles, 1);
-  CHECK_EQ(c.row_tiles, 72);     // 18432 / 256
+  CHECK_EQ(c.row_tiles, 144);    // 18432 / 128
   CHECK_EQ(c.chunks, 36);        // 9216 / 256
   CHECK_EQ(c.workers, 132);
   CHECK_EQ(c.weight_slots, 4);   // 4 x 259 lines + 2 x 32 KB of input
@@ -33,7 +33,7 @@ TEST("mlp config: OPT-66B up at M = 64, density 0.5 on an H200") {
   CHECK_EQ(c.shared_bytes, 4 * 259 * 128 + 2 * 32768 + kSharedReserve);
 }
 
-TEST("mlp config: few active neurons take shorter tiles, gate and up rows count twice") {
+TEST("mlp config: rows are rounded up to tiles, gate and up rows count twice") {
   const GemmConfig c = choose_gemm_config(opt66b(GemmOp::kUp, 64, 3686), kH200);
   CHECK(c.tile == GemmTile::kWide);
   CHECK_EQ(c.row_tiles, 29);  // ceil(3686 / 128)
@@ -43,11 +43,19 @@ TEST("mlp config: few active neurons take shorter tiles, gate and up rows count 
 }
 
 TEST("mlp config: the down projection splits along the neurons") {
-  const GemmConfig c = choose_gemm_config(opt66b(GemmOp::kDown, 64, 3686), kH200);
+  const GemmConfig c = choose_gemm_config(opt66b(GemmOp::kDown, 16, 3686), kH200);
   CHECK(c.tile == GemmTile::kTall);
   CHECK_EQ(c.row_tiles, 36);  // 9216 / 256 columns
   CHECK_EQ(c.chunks, 58);     // ceil(3686 / 64)
   CHECK_EQ(c.workers, 132);
+}
+
+TEST("mlp config: a large batch over few active neurons takes narrower column tiles in the down projection") {
+  // 2 x 9216 bytes a neuron, 1 MiB for each of 132 SMs: up to 7509 neurons.
+  CHECK(choose_gemm_config(opt66b(GemmOp::kDown, 64, 3686), kH200).tile == GemmTile::kShort);
+  CHECK(choose_gemm_config(opt66b(GemmOp::kDown, 64, 7509), kH200).tile == GemmTile::kShort);
+  CHECK(choose_gemm_config(opt66b(GemmOp::kDown, 64, 7510), kH200).tile == GemmTile::kTall);
+  CHECK(choose_gemm_config(opt66b(GemmOp::kDown, 8, 3686), kH200).tile == GemmTile::kTall);
 }
 
 TEST("mlp config: no more workers than units, and batch tiles share the SMs") {
