@@ -88,6 +88,8 @@ async function measurePair(
 /**
  * Measures rounds of all cells in ABBA order: base first, then head first, ... so that what drifts or slows the second
  * of a pair cancels. Rounds go over all cells before the next begins: a disturbance costs each cell one round at most.
+ * Every round has new processes: where the memory of a process happens to lie makes small kernels some per cent slower
+ * or faster for its whole life, and rounds that share a process would all repeat that as if it were a finding.
  *
  * @param onPair called after every pair with the count of pairs so far and of all
  */
@@ -103,6 +105,7 @@ export async function measureRounds(
   for (const c of candidates) cells.set(c.cell, [...(cells.get(c.cell) ?? []), c]);
   let done = 0;
   for (let round = 0; round < rounds; round += 1) {
+    await Promise.all([sides.base.close(), sides.head.close()]);
     for (const members of cells.values()) {
       await measurePair(members, round % 2 === 1, sides, plan);
       if (signal.aborted) return;

@@ -186,10 +186,9 @@ class AbJob {
     const first = this.judge(candidates);
     const flagged = pick(first, /^(regressed|improved)$/);
     if (flagged.length === 0 || this.signal.aborted) return first;
-    // A process may be slow for its whole life, by where its memory lies: a finding must survive a new one.
-    await Promise.all([this.sides.base.close(), this.sides.head.close()]);
+    // Findings are tested on new data: the first data chose them.
     const again = flagged.map((c) => ({ ...c, pairs: [] }));
-    await this.measure(`once more in fresh processes, ${flagged.length} found`, again);
+    await this.measure(`once more, ${flagged.length} found`, again);
     const second = this.judge(again);
     const byCandidate = new Map(flagged.map((c, i) => [c, second[i]]));
     return first.map((verdict, i) => {

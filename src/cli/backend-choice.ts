@@ -2,7 +2,7 @@ import type { Backend } from '../backends/backend.js';
 import { AUTO_ORDER, openBackend } from '../backends/registry.js';
 import type { BackendName } from '../core/cell.js';
 import type { DeviceFacts } from '../core/environment.js';
-import { BackendUnavailableError } from '../core/errors.js';
+import { BackendUnavailableError, InternalError, PolarBenchError } from '../core/errors.js';
 
 export interface ChosenBackend {
   readonly backend: Backend;
@@ -31,7 +31,8 @@ export async function chooseBackend(
       return { backend, facts: await backend.describe(), passedOver };
     } catch (error) {
       await backend.close();
-      if (!(error instanceof Error)) throw error;
+      // A bug is no reason to try the next backend.
+      if (!(error instanceof PolarBenchError) || error instanceof InternalError) throw error;
       passedOver.push(`${name}: ${error.message}`);
     }
   }

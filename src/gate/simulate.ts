@@ -20,6 +20,8 @@ export const NOISE = {
   /** AR(1) over the samples of a session, standard deviation and correlation of neighbours */
   drift: 0.01,
   driftCorrelation: 0.98,
+  /** Of each measuring process, by where its memory lies; `ab` starts two in every round */
+  process: 0.01,
   /** The second of a pair is slower by this */
   secondOfPair: 0.003,
 } as const;
@@ -41,6 +43,11 @@ class Session {
     const slow = NOISE.outlierLow + (NOISE.outlierHigh - NOISE.outlierLow) * uniformFloat64(this.random);
     const disturbed = uniformFloat64(this.random) < NOISE.outlierShare ? 1 + slow : 1;
     return trueUs * Math.exp(this.offset + this.drift + NOISE.sample * this.normal()) * disturbed;
+  }
+
+  /** What one process is slower by than another. */
+  processFactor(): number {
+    return Math.exp(NOISE.process * this.normal());
   }
 
   samples(trueUs: number, count: number): number[] {
@@ -119,6 +126,7 @@ function simulatePairs(set: SimulatedSet, cell: number, rounds: number, session:
   return Array.from({ length: rounds }, (_, round) => {
     const measure = (head: boolean, second: boolean): number =>
       median(session.samples(trueUs(set, cell, head), set.samplesPerCell)) *
+      session.processFactor() *
       (second ? 1 + NOISE.secondOfPair : 1);
     const headFirst = round % 2 === 1;
     const first = measure(headFirst, false);
