@@ -52,6 +52,13 @@ module.exports = {
       from: { pathNot: '^src/(cli/|main\\.ts)' },
       to: { path: '^src/cli/' },
     },
+    {
+      name: 'shipped-dependencies',
+      comment: 'what the package imports must be installed with it',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm-dev', 'npm-no-pkg', 'npm-unknown'], pathNot: 'node_modules/@types/' },
+    },
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
   ],
   options: {

@@ -27,6 +27,9 @@ for file in README.md CHANGELOG.md; do
 done
 cp "$root"/build/Release/*.node "$root"/build/Release/*.so "$bundle/build/Release/"
 
+mkdir -p "$bundle/scripts"
+cp "$root/scripts/sanitize.sh" "$bundle/scripts/"
+
 # A bundle has no repository: what env.json says of the sources is written down here.
 commit=$(git -C "$root" rev-parse HEAD 2> /dev/null || true)
 dirty=$([[ -n $(git -C "$root" status --porcelain --untracked-files=no 2> /dev/null) ]] && echo true || echo false)

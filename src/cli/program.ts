@@ -53,6 +53,7 @@ function verifyCommand(terminal: Terminal, pending: Pending): Command {
     .addOption(flag('threads', 'n', 'CPU threads, 0 = all'))
     .addOption(flag('random', 'n', 'random shapes per dtype and scope (default: 20)'))
     .addOption(flag('repeats', 'n', 'runs compared bit by bit (default: 10)'))
+    .addOption(flag('shard', 'I/N', 'check the I-th of N parts (every N-th case)'))
     .addOption(flag('format', 'name', 'table or json (default: table)'))
     .addOption(booleanFlag('quiet', 'no progress on stderr'))
     .action((options: Record<string, string>) => {

@@ -7,7 +7,7 @@ import { type VerifyCase, verifyCases } from '../plan/verify-cases.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
 import { jsonDocument } from '../sinks/json.js';
 import { chooseBackend } from './backend-choice.js';
-import { listOf, numberFlag, oneOf } from './flags.js';
+import { listOf, numberFlag, oneOf, parseShard } from './flags.js';
 import { plainTable } from './plain-table.js';
 import { say, type Terminal } from './terminal.js';
 
@@ -164,10 +164,13 @@ export async function verify(
   const repeats = integer('repeats', { min: 2, max: 1000 }, 10);
   const randomCases = integer('random', { min: 0, max: 10_000 }, 20);
 
+  const part = text('shard');
+  const shard = part === undefined ? null : parseShard(part);
+
   const { backend, facts } = await chooseBackend(wanted, device);
   try {
     say(terminal, `verifying on ${facts.name} (${facts.backend})`);
-    const cases = verifyCases({
+    const all = verifyCases({
       backend: backend.name,
       device: backend.device,
       dtypes,
@@ -175,6 +178,7 @@ export async function verify(
       seed,
       randomCases,
     });
+    const cases = shard === null ? all : all.filter((_, i) => i % shard.count === shard.index - 1);
     const tally = await runCases(cases, backend, { threads, repeats }, terminal);
     if (format === 'json') {
       terminal.stdout.write(
