@@ -65,6 +65,7 @@ async function measurePair(
   headFirst: boolean,
   sides: Sides,
   plan: SweepPlan,
+  signal: AbortSignal,
 ): Promise<void> {
   const open = members.filter(isOpen);
   const [first] = open;
@@ -74,7 +75,10 @@ async function measurePair(
   const measure = async (backend: Backend): Promise<readonly CandidateOutcome[]> =>
     (await backend.measure({ cell, sampling: plan.sampling, threads: plan.threads })).candidates;
   const early = await measure(headFirst ? sides.head : sides.base);
+  // An abort has killed the processes: what they answered is no result, and no new ones may start.
+  if (signal.aborted) return;
   const late = await measure(headFirst ? sides.base : sides.head);
+  if (signal.aborted) return;
   const [base, head] = headFirst ? [late, early] : [early, late];
   open.forEach((member, i) => {
     const [baseUs, headUs] = [resultOf(base[i]), resultOf(head[i])];
@@ -107,8 +111,8 @@ export async function measureRounds(
   for (let round = 0; round < rounds; round += 1) {
     await Promise.all([sides.base.close(), sides.head.close()]);
     for (const members of cells.values()) {
-      await measurePair(members, round % 2 === 1, sides, plan);
       if (signal.aborted) return;
+      await measurePair(members, round % 2 === 1, sides, plan, signal);
       done += 1;
       onPair(done, rounds * cells.size);
     }

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 
 import { buildFolder } from '../support/builds.js';
 import { runCli, temporaryFolder } from '../support/cli.js';
+import { startCli, until } from '../support/running-cli.js';
 
 const CELL =
   '--model tiny-opt --backend cpu --scope attention --seq 1k --batch 4 --cache hot --threads 1'.split(' ');
@@ -84,6 +85,19 @@ describe('ab', { timeout: 240_000 }, () => {
     const base = buildFolder(join(root, 'base'));
     const head = buildFolder(join(root, 'head'), 'skip-tile:attention/selective-head');
     expect(ab(base, head, '--rounds', '2').status).toBe(4);
+  });
+
+  test('ends within a second of SIGINT, without a verdict', async () => {
+    const build = buildFolder(join(temporaryFolder(), 'build'));
+    const running = startCli(['ab', '--base', build, '--head', build, ...CELL, '--rounds', '1000']);
+    await until('pairs are measured', () => running.stderr().includes('measuring: pair'), running);
+    const sent = performance.now();
+    running.kill('SIGINT');
+    const { status, stdout, stderr } = await running.ended;
+    expect(performance.now() - sent).toBeLessThan(1000);
+    expect(status).toBe(130);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('interrupted');
   });
 
   test('refuses what is no build, and a build that speaks another protocol', () => {
