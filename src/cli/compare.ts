@@ -4,7 +4,8 @@ import type { GateReport } from '../core/verdict.js';
 import { AA_FACTOR, judgeStored, STORED_THRESHOLD, type StoredCell } from '../gate/stored.js';
 import { oneOf } from './flags.js';
 import { GATE_FORMATS, gateExitCode, printGate } from './gate-output.js';
-import { cellTitle, CONDITIONS, readResultSet, type ResultSet } from './result-set.js';
+import { CONDITIONS, readResultSet, type ResultSet } from './result-set.js';
+import { cellTitle } from './row-identity.js';
 import type { Terminal } from './terminal.js';
 
 /**

@@ -5,26 +5,13 @@ import { TraceError, UsageError } from '../core/errors.js';
 import { quoted } from '../core/json.js';
 import { ROW_SCHEMA_VERSION } from '../core/row.js';
 import type { StoredRun } from '../gate/stored.js';
-import { sanitizeForTerminal } from '../report/sanitize.js';
 import { RESULT_FILES } from '../sinks/folder.js';
 import { forEachCsvRecord, forEachLine } from '../sinks/lines.js';
-import { median } from '../stats/quantiles.js';
+import { cellTitle, IDENTITY, keyOf, mediansOfLine } from './row-identity.js';
 
 /** What both sides must share before their latencies may be compared. */
 export const CONDITIONS = ['backend', 'device', 'driver_version', 'dtype', 'cache_mode'] as const;
 export type Condition = (typeof CONDITIONS)[number];
-
-/** What makes a row the same measurement on both sides. */
-const IDENTITY = [
-  'model',
-  'scope',
-  'batch_size',
-  'kv_len',
-  'variant',
-  'kernel',
-  'active_heads',
-  'active_neurons',
-] as const;
 
 const VALUES = [
   'schema_version',
@@ -81,22 +68,6 @@ class Collected {
     const more = this.count > NAMED ? ` and ${this.count - NAMED} more` : '';
     return [`${this.what}: ${this.first.join('; ')}${more}`];
   }
-}
-
-const SEPARATOR = '\u001f';
-
-/** The identity of a row as text; flat, so that no piece of the file stays in memory behind it. */
-const keyOf = (values: readonly (string | number | null)[]): string =>
-  values.map((v) => (v === null ? '' : String(v))).join(SEPARATOR);
-
-/** "llama-3-8b attention/selective-head B=4 N=2048 heads=20" of the key of a cell; untrusted text. */
-export function cellTitle(key: string): string {
-  const parts = key.split(SEPARATOR);
-  const of = (name: (typeof IDENTITY)[number]): string => parts[IDENTITY.indexOf(name)] ?? '';
-  const optional = (label: string, value: string): string => (value === '' ? '' : ` ${label}=${value}`);
-  const density = optional('heads', of('active_heads')) + optional('neurons', of('active_neurons'));
-  const place = `${of('model')} ${of('kernel')} B=${of('batch_size')}${optional('N', of('kv_len'))}`;
-  return of('variant') === 'dense' ? place : place + density;
 }
 
 const NUMBER = /^-?\d+(\.\d+)?([eE][+-]?\d+)?$/;
@@ -249,35 +220,6 @@ class Reader {
       if (cell.runs.length > 0 && !withSamples.has(key)) differing.add(`${cellTitle(key)} has no samples`);
     }
     this.warnings.push(...differing.lines(), ...unreadable.lines());
-  }
-}
-
-interface SampleLine {
-  cell: {
-    model: { name: string };
-    scope: string;
-    batch_size: number;
-    kv_len: number | null;
-    candidates: { active_heads: number | null; active_neurons: number | null }[];
-  };
-  candidates: { kernel: string; variant: string; status: string; samples_ns?: (number | null)[] }[];
-}
-
-/** Median in microseconds of every candidate that is ok, by the identity of its row; null for what is no such line. */
-function mediansOfLine(line: string): [key: string, medianUs: number][] | null {
-  try {
-    const { cell, candidates } = JSON.parse(line) as SampleLine;
-    return candidates.flatMap((c, i): [string, number][] => {
-      const samples = (c.samples_ns ?? []).filter((ns) => ns !== null);
-      if (c.status !== 'ok' || samples.length === 0) return [];
-      const { active_heads: heads = null, active_neurons: neurons = null } = cell.candidates[i] ?? {};
-      const model = sanitizeForTerminal(cell.model.name);
-      const place = [cell.scope, cell.batch_size, cell.kv_len, c.variant, c.kernel];
-      return [[keyOf([model, ...place, heads, neurons]), median(samples) / 1000]];
-    });
-  } catch {
-    // Not JSON, or JSON of another shape: the caller names the line.
-    return null;
   }
 }
 
