@@ -8,16 +8,16 @@ import { type Terminal, warn } from './terminal.js';
 export const GATE_FORMATS = ['table', 'md', 'json', 'github'] as const;
 export type GateFormat = (typeof GATE_FORMATS)[number];
 
-async function formatted(report: GateReport, format: GateFormat): Promise<string> {
+async function formatted(report: GateReport, format: GateFormat): Promise<Iterable<string>> {
   switch (format) {
     case 'table':
-      return gateTable(report);
+      return [await gateTable(report)];
     case 'json':
       return gateJson(report);
     case 'md':
-      return gateMarkdown(report);
+      return [gateMarkdown(report)];
     case 'github':
-      return gateAnnotations(report) + gateMarkdown(report);
+      return [gateAnnotations(report), gateMarkdown(report)];
   }
 }
 
@@ -47,7 +47,7 @@ export async function printGate(
   format: GateFormat,
   terminal: Terminal,
 ): Promise<void> {
-  terminal.stdout.write(await formatted(report, format));
+  for (const piece of await formatted(report, format)) terminal.stdout.write(piece);
   for (const warning of report.warnings) warn(terminal, warning);
   if (terminal.env['GITHUB_ACTIONS'] !== 'true') return;
   // Runners read commands from both streams; stdout may be redirected into a file.

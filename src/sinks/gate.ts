@@ -2,7 +2,7 @@ import { countVerdicts, type GateReport, type GateVerdict, VERDICTS, type Verdic
 import { escapeJsonForTerminal, sanitizeForTerminal } from '../report/sanitize.js';
 import { formatLatency, NOT_AVAILABLE } from './display.js';
 import { escapeMarkdown } from './markdown.js';
-import { toSnakeCase } from './snake-case.js';
+import type { SnakeKeys } from './snake-case.js';
 
 /** Findings first, what needs no attention last. */
 const ORDER: readonly Verdict[] = ['regressed', 'improved', 'inconclusive', 'missing', 'new', 'same'];
@@ -10,6 +10,8 @@ const ORDER: readonly Verdict[] = ['regressed', 'improved', 'inconclusive', 'mis
 /** Rows that a person reads; the rest is counted, and complete in JSON. */
 const ROWS_SHOWN = 100;
 const ANNOTATIONS_SHOWN = 10;
+/** Verdicts of one piece of JSON text: all in one would be tens of megabytes. */
+const PIECE_VERDICTS = 1000;
 
 const HEAD = ['cell', 'base', 'head', 'change (95 %)', 'verdict', 'why'];
 
@@ -88,15 +90,26 @@ export function gateMarkdown(report: GateReport): string {
   return `${parts.join('\n').trimEnd()}\n`;
 }
 
-/** `{"schema_version", "threshold", "counts", "warnings", "verdicts"}`, one verdict a line; null = not available. */
-export function gateJson(report: GateReport): string {
+/** Spelled out, because a general change of keys takes seconds over a hundred thousand cells. */
+function verdictRecord(v: GateVerdict): SnakeKeys<GateVerdict> {
+  const { title, verdict, effect, interval, p, q, reason } = v;
+  const [base_us, head_us, base_runs, head_runs] = [v.baseUs, v.headUs, v.baseRuns, v.headRuns];
+  return { title, verdict, effect, interval, p, q, base_us, head_us, base_runs, head_runs, reason };
+}
+
+/** `{"schema_version", "threshold", "counts", "warnings", "verdicts"}`, one verdict a line, in pieces. */
+export function* gateJson(report: GateReport): Generator<string> {
   const { threshold, verdicts, warnings } = report;
   const head = { schema_version: 1, threshold, counts: countVerdicts(verdicts), warnings };
   const line = (value: unknown): string =>
     // Only inside of a text can `##[` occur, where the escape means the same.
-    escapeJsonForTerminal(JSON.stringify(toSnakeCase(value))).replaceAll('##[', String.raw`\u0023#[`);
-  const lines = verdicts.map((v, i) => `${i === 0 ? '' : ','}\n${line(v)}`);
-  return `${line(head).slice(0, -1)},"verdicts":[${lines.join('')}\n]}\n`;
+    escapeJsonForTerminal(JSON.stringify(value)).replaceAll('##[', String.raw`\u0023#[`);
+  yield `${line(head).slice(0, -1)},"verdicts":[`;
+  for (let from = 0; from < verdicts.length; from += PIECE_VERDICTS) {
+    const piece = verdicts.slice(from, from + PIECE_VERDICTS).map((v) => line(verdictRecord(v)));
+    yield `${from === 0 ? '' : ','}\n${piece.join(',\n')}`;
+  }
+  yield '\n]}\n';
 }
 
 /** A workflow command takes its message to the end of the line, and its properties to the next comma or colon. */
