@@ -48,12 +48,14 @@ class DeviceBuffer {
   size_t bytes_ = 0;
 };
 
-// Synchronous copies: they end every error of earlier launches here.
+// Complete when it returns, for every stream. cudaMemcpy alone is not: from pageable memory it returns once the data is
+// staged, and a kernel on a non-blocking stream could then read what was there before (small index sets did).
 template <typename T>
 DeviceBuffer to_device(const std::vector<T>& values) {
   DeviceBuffer buffer(values.size() * sizeof(T));
   if (!values.empty()) {
     CHECK_CUDA(cudaMemcpy(buffer.as(), values.data(), values.size() * sizeof(T), cudaMemcpyHostToDevice));
+    CHECK_CUDA(cudaStreamSynchronize(cudaStreamLegacy));
   }
   return buffer;
 }
