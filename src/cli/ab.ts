@@ -153,23 +153,16 @@ class AbJob {
     private readonly terminal: Terminal,
   ) {}
 
-  async measure(what: string, candidates: readonly AbCandidate[]): Promise<void> {
+  async measure(what: string, candidates: readonly AbCandidate[], rounds: number): Promise<void> {
     const started = performance.now();
     let said = started;
-    await measureRounds(
-      candidates,
-      this.invocation.rounds,
-      this.sides,
-      this.plan,
-      this.signal,
-      (done, total) => {
-        const now = performance.now();
-        if (now - said < 5_000) return;
-        said = now;
-        const left = duration(((now - started) / 1000 / done) * (total - done));
-        say(this.terminal, `${what}: pair ${done} of ${total}, about ${left} left`);
-      },
-    );
+    await measureRounds(candidates, rounds, this.sides, this.plan, this.signal, (done, total) => {
+      const now = performance.now();
+      if (now - said < 5_000) return;
+      said = now;
+      const left = duration(((now - started) / 1000 / done) * (total - done));
+      say(this.terminal, `${what}: pair ${done} of ${total}, about ${left} left`);
+    });
   }
 
   judge(candidates: readonly AbCandidate[]): GateVerdict[] {
@@ -178,17 +171,19 @@ class AbJob {
 
   /** Rounds, twice as many where they were not enough, and findings once more in fresh processes. */
   async verdicts(candidates: readonly AbCandidate[]): Promise<GateVerdict[]> {
-    await this.measure('measuring', candidates);
+    const { rounds } = this.invocation;
+    await this.measure('measuring', candidates, rounds);
     const pick = (verdicts: readonly GateVerdict[], wanted: RegExp): AbCandidate[] =>
       candidates.filter((c, i) => c.pairs.length > 0 && wanted.test(verdicts[i]?.verdict ?? ''));
     const unclear = pick(this.judge(candidates), /^inconclusive$/);
-    if (unclear.length > 0) await this.measure(`more rounds for ${unclear.length} unclear`, unclear);
+    if (unclear.length > 0) await this.measure(`more rounds for ${unclear.length} unclear`, unclear, rounds);
     const first = this.judge(candidates);
     const flagged = pick(first, /^(regressed|improved)$/);
     if (flagged.length === 0 || this.signal.aborted) return first;
-    // Findings are tested on new data: the first data chose them.
+    // Findings are tested on new data, because the first data chose them, and on twice as much: what is left of chance
+    // then is far from the threshold.
     const again = flagged.map((c) => ({ ...c, pairs: [] }));
-    await this.measure(`once more, ${flagged.length} found`, again);
+    await this.measure(`once more, ${flagged.length} found`, again, 2 * rounds);
     const second = this.judge(again);
     const byCandidate = new Map(flagged.map((c, i) => [c, second[i]]));
     return first.map((verdict, i) => {

@@ -156,7 +156,9 @@ export function simulatePaired(set: SimulatedSet): SimulatedOutcome {
   const first = judge(measured);
   const flagged = all.filter((cell) => /regressed|improved/.test(first.get(cell)?.verdict ?? ''));
   const fresh = new Session(xoroshiro128plus(streamSeed(set.seed, 1)));
-  const again = judge(new Map(flagged.map((cell) => [cell, simulatePairs(set, cell, PAIRED_ROUNDS, fresh)])));
+  const again = judge(
+    new Map(flagged.map((cell) => [cell, simulatePairs(set, cell, 2 * PAIRED_ROUNDS, fresh)])),
+  );
   const verdicts = [...first].map(([cell, verdict]) => confirm(verdict, again.get(cell) ?? verdict));
   return score(verdicts, set.planted);
 }
