@@ -12,9 +12,9 @@
 namespace polar::cuda::lt {
 namespace {
 
-constexpr int kRequested = 64;                             // heuristic candidates per operand order and workspace limit
+constexpr int kRequested = 64;  // heuristic candidates per operand order and workspace limit
 constexpr size_t kWorkspaceLimits[] = {0, size_t{4} << 20, kWorkspaceBytes};
-constexpr int kFirstRuns = 4;                              // runs per candidate in the first round
+constexpr int kFirstRuns = 4;  // runs per candidate in the first round
 constexpr int kFinalists = 6, kFinalRuns = 24;
 
 Handle handle() {
@@ -38,14 +38,11 @@ Epilogue fused_epilogue(const GemmKey& key, bool weights_first) {
   return Epilogue::kNone;
 }
 
-bool needs_own_step(const GemmPlan& plan) {
-  return plan.key.gated || (plan.epilogue == Epilogue::kNone && (plan.key.bias || plan.key.activation >= 0));
-}
+bool needs_own_step(const GemmPlan& plan) { return plan.epilogue == Epilogue::kNone && has_epilogue(plan.key); }
 
-MatrixLayout make_layout(int32_t dtype, int64_t rows, int64_t columns, int64_t ld, bool row_major) {
+MatrixLayout make_layout(cudaDataType_t type, int64_t rows, int64_t columns, int64_t ld, bool row_major) {
   MatrixLayout layout = nullptr;
-  CHECK_CUBLASLT(api().layout_create(&layout, data_type(dtype), static_cast<uint64_t>(rows),
-                                     static_cast<uint64_t>(columns), ld));
+  CHECK_CUBLASLT(api().layout_create(&layout, type, static_cast<uint64_t>(rows), static_cast<uint64_t>(columns), ld));
   const int32_t order = row_major ? 1 : 0;
   CHECK_CUBLASLT(api().layout_set(layout, kLayoutOrder, &order, sizeof order));
   return layout;
@@ -60,23 +57,24 @@ GemmPlan describe(const GemmKey& key, bool weights_first, Epilogue epilogue) {
   CHECK_CUBLASLT(api().matmul_desc_create(&plan.desc, kCompute32F, CUDA_R_32F));
   const Op weights_op = key.transposed ? Op::kT : Op::kN, input_op = Op::kN;
   const int64_t n = key.columns, k = key.k, batch = key.batch_size;
+  const cudaDataType_t type = data_type(key.dtype), product_type = needs_own_step(plan) ? CUDA_R_32F : type;
   if (weights_first) {
     CHECK_CUBLASLT(api().matmul_desc_set(plan.desc, kDescTransA, &weights_op, sizeof weights_op));
     CHECK_CUBLASLT(api().matmul_desc_set(plan.desc, kDescTransB, &input_op, sizeof input_op));
-    plan.a = key.transposed ? make_layout(key.dtype, k, n, k, false) : make_layout(key.dtype, n, k, n, false);
-    plan.b = make_layout(key.dtype, k, batch, k, false);
-    plan.d = make_layout(key.dtype, n, batch, n, false);
+    plan.a = key.transposed ? make_layout(type, k, n, k, false) : make_layout(type, n, k, n, false);
+    plan.b = make_layout(type, k, batch, k, false);
+    plan.d = make_layout(product_type, n, batch, n, false);
   } else {
     CHECK_CUBLASLT(api().matmul_desc_set(plan.desc, kDescTransA, &input_op, sizeof input_op));
     CHECK_CUBLASLT(api().matmul_desc_set(plan.desc, kDescTransB, &weights_op, sizeof weights_op));
-    plan.a = make_layout(key.dtype, batch, k, k, true);
-    plan.b = key.transposed ? make_layout(key.dtype, n, k, k, true) : make_layout(key.dtype, k, n, n, true);
-    plan.d = make_layout(key.dtype, batch, n, n, true);
+    plan.a = make_layout(type, batch, k, k, true);
+    plan.b = key.transposed ? make_layout(type, n, k, k, true) : make_layout(type, k, n, n, true);
+    plan.d = make_layout(product_type, batch, n, n, true);
   }
   CHECK_CUBLASLT(api().matmul_desc_set(plan.desc, kDescEpilogue, &epilogue, sizeof epilogue));
   if (key.bias && epilogue != Epilogue::kNone) {
-    const int32_t type = data_type(key.dtype);
-    CHECK_CUBLASLT(api().matmul_desc_set(plan.desc, kDescBiasDataType, &type, sizeof type));
+    const int32_t bias_type = type;
+    CHECK_CUBLASLT(api().matmul_desc_set(plan.desc, kDescBiasDataType, &bias_type, sizeof bias_type));
   }
   return plan;
 }
@@ -115,14 +113,15 @@ class Scratch {
  public:
   Scratch(const GemmKey& key, const DeviceInfo& device) : key_(key) {
     const int64_t weights = key.columns * key.k * 2;
-    weight_bytes_ = (weights + 255) / 256 * 256;
+    weight_bytes_ = align_256(weights);
     copies_ = std::max<int64_t>(2, 5 * static_cast<int64_t>(device.l2_bytes) / weight_bytes_ + 1);
     size_t free_bytes = 0, total_bytes = 0;
     CHECK_CUDA(cudaMemGetInfo(&free_bytes, &total_bytes));
-    input_bytes_ = (key.batch_size * key.k * 2 + 255) / 256 * 256;
-    out_bytes_ = (key.batch_size * key.columns * 2 + 255) / 256 * 256;
-    bias_bytes_ = (key.columns * 2 + 255) / 256 * 256;
-    const int64_t rest = input_bytes_ + 2 * out_bytes_ + bias_bytes_ + static_cast<int64_t>(kWorkspaceBytes);
+    input_bytes_ = align_256(key.batch_size * key.k * 2);
+    out_bytes_ = align_256(key.batch_size * out_columns(key) * 2);
+    bias_bytes_ = align_256(key.columns * 2);
+    const int64_t rest =
+        input_bytes_ + bias_bytes_ + out_bytes_ + product_bytes(key) + static_cast<int64_t>(kWorkspaceBytes);
     while (copies_ > 1 && copies_ * weight_bytes_ + rest > static_cast<int64_t>(free_bytes) * 9 / 10) copies_ /= 2;
     CHECK_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     const cudaError_t allocated = cudaMalloc(&base_, static_cast<size_t>(copies_ * weight_bytes_ + rest));
@@ -143,9 +142,10 @@ class Scratch {
   cudaStream_t stream() const { return stream_; }
   GemmBuffers buffers(int64_t copy) const {
     char* rest = base_ + copies_ * weight_bytes_;
-    char* product = rest + input_bytes_ + bias_bytes_;
-    return {base_ + copy % copies_ * weight_bytes_, rest, key_.bias ? rest + input_bytes_ : nullptr, product,
-            key_.gated ? product + out_bytes_ : product, product + 2 * out_bytes_};
+    char* out = rest + input_bytes_ + bias_bytes_;
+    char* product = out + out_bytes_;
+    return {base_ + copy % copies_ * weight_bytes_, rest, key_.bias ? rest + input_bytes_ : nullptr,
+            reinterpret_cast<float*>(product),      out,  product + product_bytes(key_)};
   }
 
  private:
@@ -240,9 +240,11 @@ void run_gemm(const GemmPlan& plan, const GemmBuffers& buffers, cudaStream_t str
   const float one = 1.0f, zero = 0.0f;
   const void* a = plan.weights_first ? buffers.weights : buffers.input;
   const void* b = plan.weights_first ? buffers.input : buffers.weights;
-  CHECK_CUBLASLT(api().matmul(handle(), plan.desc, &one, a, plan.a, b, plan.b, &zero, buffers.product, plan.d,
-                              buffers.product, plan.d, &plan.algo, buffers.workspace, plan.workspace_bytes, stream));
-  if (!needs_own_step(plan)) return;
+  const bool own_step = needs_own_step(plan);
+  void* d = own_step ? buffers.product : buffers.out;
+  CHECK_CUBLASLT(api().matmul(handle(), plan.desc, &one, a, plan.a, b, plan.b, &zero, d, plan.d, d, plan.d, &plan.algo,
+                              buffers.workspace, plan.workspace_bytes, stream));
+  if (!own_step) return;
   launch_epilogue({buffers.product, buffers.bias, buffers.out, plan.key.batch_size, plan.key.columns, plan.key.dtype,
                    plan.key.activation, plan.key.gated},
                   stream);

@@ -6,32 +6,17 @@
 
 #include "../kernels/problem.h"
 #include "cublaslt_loader.h"
+#include "cublaslt_shape.h"
 
 namespace polar::cuda::lt {
-
-inline constexpr size_t kWorkspaceBytes = size_t{32} << 20;
-
-// out[B, columns] = epilogue(input[B, k] * weights^T or weights), all row-major.
-struct GemmKey {
-  int32_t dtype;
-  int32_t transposed;   // 1: weights [columns, k] (up); 0: weights [k, columns] (down)
-  int64_t batch_size;
-  int64_t columns;
-  int64_t k;
-  int32_t activation;   // PolarActivation, or -1 for none
-  int32_t gated;        // 1: columns hold gate and up in turn; the post step halves them
-  int32_t bias;
-  int32_t device;
-  auto operator<=>(const GemmKey&) const = default;
-};
 
 struct GemmBuffers {
   const void* weights;
   const void* input;
-  const void* bias;     // null without bias
-  void* product;        // gated: [B, columns] scratch; otherwise the same as `out`
-  void* out;            // [B, columns], gated: [B, columns / 2]
-  void* workspace;      // kWorkspaceBytes
+  const void* bias;  // null without bias
+  float* product;    // [B, columns], product_bytes(key); may be null where has_epilogue(key) is false
+  void* out;         // [B, columns], gated: [B, columns / 2]
+  void* workspace;   // kWorkspaceBytes
 };
 
 // A timed choice; its descriptors live as long as the process.
@@ -43,7 +28,7 @@ struct GemmPlan {
   Epilogue epilogue = Epilogue::kNone;
   Algo algo{};
   size_t workspace_bytes = 0;
-  int candidates = 0;         // how many were timed
+  int candidates = 0;  // how many were timed
   double best_us = 0;
 };
 
@@ -51,7 +36,8 @@ struct GemmPlan {
 // Throws NativeError E_UNSUPPORTED without the library, E_CUBLAS where no candidate runs, E_OUT_OF_MEMORY.
 const GemmPlan& plan_gemm(const GemmKey& key, const DeviceInfo& device);
 
-// Enqueues the product and, where the library's epilogue does not cover it, our own elementwise step. Capturable.
+// Enqueues the product and, where the library's epilogue does not cover it, our own elementwise step, which reads the
+// product in float32: the output is rounded to the storage type once. Capturable.
 void run_gemm(const GemmPlan& plan, const GemmBuffers& buffers, cudaStream_t stream);
 
 }  // namespace polar::cuda::lt

@@ -14,15 +14,15 @@ template <typename T>
 __global__ void cublaslt_epilogue_kernel(const EpilogueArgs args) {
   const int64_t out_columns = args.gated ? args.columns / 2 : args.columns;
   const int64_t total = args.batch_size * out_columns;
-  const T* product = static_cast<const T*>(args.product);
   const T* bias = static_cast<const T*>(args.bias);
   T* out = static_cast<T*>(args.out);
   for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < total; i += int64_t{gridDim.x} * blockDim.x) {
-    float value = static_cast<float>(product[args.gated ? 2 * i : i]);
+    const float2 pair =
+        args.gated ? reinterpret_cast<const float2*>(args.product)[i] : make_float2(args.product[i], 1.0f);
+    float value = pair.x;
     if (bias != nullptr) value += static_cast<float>(bias[i % out_columns]);
     if (args.activation >= 0) value = mlp::activate(args.activation, value);
-    if (args.gated) value *= static_cast<float>(product[2 * i + 1]);
-    out[i] = mlp::from_float<T>(value);
+    out[i] = mlp::from_float<T>(value * pair.y);
   }
 }
 
