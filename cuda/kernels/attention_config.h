@@ -63,8 +63,8 @@ inline constexpr int kAttentionMaxStages = 8;
 // Floats between the accumulators of two heads in the merge buffer, beyond head_dim: spreads the four column pairs of
 // an mma accumulator over the banks.
 inline constexpr int kAttentionMergePad = 4;
-// mbarriers (4 of 8 bytes per stage) and the flag that tells a block to merge.
-inline constexpr size_t kAttentionControlBytes = kAttentionMaxStages * 32 + 16;
+// mbarriers (5 of 8 bytes per stage) and the flag that tells a block to merge.
+inline constexpr size_t kAttentionControlBytes = kAttentionMaxStages * 40 + 16;
 // Shared memory that the runtime keeps for itself in every block.
 inline constexpr size_t kReservedBytesPerBlock = 1024;
 // Swizzled tiles start at multiples of 1024 bytes; dynamic shared memory is only promised 16.

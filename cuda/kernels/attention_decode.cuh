@@ -87,7 +87,7 @@ struct Decode {
     uint32_t query_bytes;
     float* merge;                               // [kWarps, min(heads, 8), kHeadDim + pad]
     float2* stats;                              // [kWarps, 16]
-    uint32_t full_k, full_v, empty_k, empty_v;  // mbarriers, 8 bytes per stage
+    uint32_t full_k, full_v, empty_k, empty_v, empty_q;  // mbarriers, 8 bytes per stage
     uint32_t* flag;
 
     __device__ __forceinline__ Memory(char* raw, const AttentionParams& p) {
@@ -104,7 +104,8 @@ struct Decode {
       full_v = full_k + kAttentionMaxStages * 8;
       empty_k = full_v + kAttentionMaxStages * 8;
       empty_v = empty_k + kAttentionMaxStages * 8;
-      flag = reinterpret_cast<uint32_t*>(control + kAttentionMaxStages * 32);
+      empty_q = empty_v + kAttentionMaxStages * 8;
+      flag = reinterpret_cast<uint32_t*>(control + kAttentionMaxStages * 40);
     }
     __device__ __forceinline__ uint32_t k(int stage) const { return tiles + 2 * stage * kSlotBytes; }
     __device__ __forceinline__ uint32_t v(int stage) const { return tiles + (2 * stage + 1) * kSlotBytes; }
@@ -458,6 +459,7 @@ struct Decode {
     const uint64_t policy = evict_first_policy();
     const uint32_t query_bytes = p.heads_per_unit * kHeadDim * 2;
     Ring ring;
+    uint32_t query_phases = 0;  // bit s: as Ring::phase, for the query slot of stage s, which not every tile uses
     Segment seg = segment_at(p, begin, end);
     for (int tile = begin; tile < end;) {
       const int next = tile + seg.tiles;
@@ -470,6 +472,9 @@ struct Decode {
         barrier_expect(full_k, kSlotBytes + (i == 0 ? query_bytes : 0));
         copy_tensor_4d(mem.k(ring.stage), &k_map, 0, key, 0, row, full_k, policy);
         if (i == 0) {
+          // Never blocks for long: whoever freed this stage's K has read its queries before.
+          barrier_wait(mem.empty_q + ring.stage * 8, ((query_phases >> ring.stage) & 1) ^ 1);
+          query_phases ^= 1u << ring.stage;
           copy_bulk(shared_address(mem.query(ring.stage)), static_cast<const T*>(p.q) + row_offset(p, seg), query_bytes,
                     full_k);
         }
@@ -531,9 +536,17 @@ struct Decode {
   // Gives a slot back to the producer. `seen` mixes results of every multiplication that read the slot, and the arrival
   // depends on it: ldmatrix delivers late, and nothing else stops the arrival, and then the next copy, from overtaking
   // reads that are still queued. The value that is never seen is a NaN that no multiplication produces.
-  static __device__ __forceinline__ void release_slot(uint32_t empty, uint32_t seen) {
+  static __device__ __forceinline__ bool delivered(uint32_t seen) {
     constexpr uint32_t kNeverSeen = 0x7fedcba9u;
-    if (__any_sync(~0u, seen != kNeverSeen) && threadIdx.x % 32 == 0) barrier_arrive(empty);
+    return __any_sync(~0u, seen != kNeverSeen);
+  }
+  static __device__ __forceinline__ void release_slot(uint32_t empty, uint32_t seen) {
+    if (delivered(seen) && threadIdx.x % 32 == 0) barrier_arrive(empty);
+  }
+
+  // Gives a unit's query slot back: every lane for its own reads, which went into the multiplications behind `seen`.
+  static __device__ __forceinline__ void release_queries(uint32_t empty, uint32_t seen) {
+    if (delivered(seen)) barrier_arrive(empty);
   }
 
   static __device__ __forceinline__ uint32_t mix(const float (&s)[kKeyTiles][kHeadTiles][4]) {
@@ -587,7 +600,10 @@ struct Decode {
         float s[kKeyTiles][kHeadTiles][4];
         uint32_t probabilities[kKeyTiles][kHeadTiles][2];
         scores(st, mem, mem.k(ring.stage), p.heads_per_unit, s);
-        if constexpr (kTma) release_slot(mem.empty_k + ring.stage * 8, mix(s));
+        if constexpr (kTma) {
+          if (i == 0) release_queries(mem.empty_q + ring.stage * 8, mix(s));
+          release_slot(mem.empty_k + ring.stage * 8, mix(s));
+        }
         int valid = p.kv_len - (seg.first_tile + i) * kTileKeys;
 #if defined(POLAR_FAULTS)
         if (tile + i == p.skip_tile) valid = 0;
@@ -676,6 +692,7 @@ __global__ void __launch_bounds__((attention_consumer_warps(kHeadDim) + 2) * 32,
           barrier_init(mem.full_v + s * 8, 1);
           barrier_init(mem.empty_k + s * 8, D::kWarps);
           barrier_init(mem.empty_v + s * 8, D::kWarps);
+          barrier_init(mem.empty_q + s * 8, D::kConsumers);
         }
         barrier_init_fence();
       }
