@@ -291,10 +291,10 @@ describe('shards', () => {
 });
 
 describe('a full disk', () => {
-  /** The program on a file system of 300 KB, or where the system mounts none, with files of 100 KB at most. */
+  /** The program on a file system of 250 KB, or where the system mounts none, with files of 100 KB at most. */
   function withLittleSpace(folder: string, args: readonly string[]): { status: number; stderr: string } {
     mkdirSync(folder);
-    const mount = `mount -t tmpfs -o size=300k tmpfs "$1" 2>/dev/null || { trap '' XFSZ; ulimit -f 100; }`;
+    const mount = `mount -t tmpfs -o size=250k tmpfs "$1" 2>/dev/null || { trap '' XFSZ; ulimit -f 100; }`;
     // The namespace of its own goes with the mount in it; what is written comes out through a copy.
     const script = `${mount}; shift; "$@"; code=$?; cp -r "$FOLDER"/out "$FOLDER".kept; exit $code`;
     const inside = ['bash', '-c', script, 'bash', folder, process.execPath, MAIN, ...args];
@@ -313,13 +313,13 @@ describe('a full disk', () => {
 
   test('ends with exit 1 and the path; what was written before is whole', { timeout: 120_000 }, () => {
     const folder = join(temporaryFolder(), 'small');
-    const flags = [...SMALL, '--max-time', '0.6', '--max-noise', '0.0001', '--min-samples', '100000'];
+    const flags = [...SMALL, '--max-time', '0.1', '--max-noise', '0.0001', '--min-samples', '100000'];
     const out = join(folder, 'out');
     const { status, stderr } = withLittleSpace(folder, [
       'sweep',
       ...flags,
       '--batch',
-      '1-30+1',
+      '1-40+1',
       '--out',
       out,
     ]);
