@@ -4,6 +4,7 @@
 // POLAR_BENCH_FAULT is a list `kind:kernel[:value]` separated by commas:
 //   skip-tile:attention/dense      the kernel leaves out one tile
 //   delay:mlp/dense:0.03           every sample of the kernel takes 3 % longer, really waited
+//   delay:mlp/dense#1:0.03         the same for the cell's second candidate only
 //   crash:attention/dense          the process dies with SIGSEGV when the kernel is about to be sampled
 //   hang:attention/dense           the process stops answering there
 //   oom:attention/dense            E_OUT_OF_MEMORY there

@@ -165,7 +165,9 @@ class CellRun {
     Sample sample = lane.executable->sample();
     if constexpr (kFaultBuild) {
       double share = 0;
-      if (fault_active("delay", lane.candidate->kernel, &share)) {
+      // `mlp/dense#1` names the second candidate alone: the same kernel twice in a cell, one of them slower.
+      const std::string one = std::string(lane.candidate->kernel) + "#" + std::to_string(lane.index);
+      if (fault_active("delay", lane.candidate->kernel, &share) || fault_active("delay", one.c_str(), &share)) {
         const double wanted_ns = sample.ns * static_cast<double>(lane.runs) * share;
         const auto start = Clock::now();
         double waited = 0;

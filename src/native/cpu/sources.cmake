@@ -3,6 +3,7 @@ set(POLAR_CPU_SOURCES
   src/native/cpu/backend.cpp
   src/native/cpu/buffer.cpp
   src/native/cpu/ceilings.cpp
+  src/native/cpu/executable.cpp
   src/native/cpu/inputs.cpp
   src/native/cpu/isa.cpp
   src/native/cpu/machine.cpp
