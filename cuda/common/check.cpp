@@ -16,7 +16,12 @@ bool is_sticky(cudaError_t error) {
     case cudaErrorLaunchFailure:
     case cudaErrorAssert:
     case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
     case cudaErrorContained:
+    case cudaErrorContextIsDestroyed:
+    case cudaErrorExternalDevice:
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorUnknown:
       return true;
     default:
       return false;
@@ -31,6 +36,13 @@ void throw_cuda(cudaError_t error, const char* call) {
                     std::string("Expected success from ") + call + ", got " + cudaGetErrorName(error) + ": " +
                         cudaGetErrorString(error),
                     sticky);
+}
+
+void throw_if_lost(const char* call) {
+  size_t free_bytes = 0, total_bytes = 0;  // a question that enqueues nothing: safe while a stream is captured
+  const cudaError_t error = cudaMemGetInfo(&free_bytes, &total_bytes);
+  if (is_sticky(error)) throw_cuda(error, call);
+  if (error != cudaSuccess) (void)cudaGetLastError();  // says nothing about the failure that is being reported
 }
 
 }  // namespace polar::cuda

@@ -14,6 +14,10 @@ bool is_sticky(cudaError_t error);
 // error is cleared first, so that it cannot be reported a second time by an unrelated call.
 [[noreturn]] void throw_cuda(cudaError_t error, const char* call);
 
+// After a library's call failed: throws the sticky error where the device is lost, since a library's own status does
+// not say so, and otherwise returns. Does not synchronise.
+void throw_if_lost(const char* call);
+
 inline void check_cuda(cudaError_t error, const char* call) {
   if (error != cudaSuccess) throw_cuda(error, call);
 }

@@ -14,6 +14,8 @@ int count_devices() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error == cudaSuccess) return count;
+  // A device that was there and is lost costs a cell and this process; only one that never answered is unavailable.
+  if (is_sticky(error) && error != cudaErrorUnknown) throw_cuda(error, "cudaGetDeviceCount");
   (void)cudaGetLastError();
   int driver = 0, runtime = 0;
   (void)cudaDriverGetVersion(&driver);

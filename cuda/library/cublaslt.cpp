@@ -169,7 +169,8 @@ double time_candidate(const GemmPlan& plan, const Scratch& scratch, int runs) {
   bool captured = true;
   try {
     for (int i = 0; i < runs; ++i) run_gemm(plan, scratch.buffers(i), scratch.stream());
-  } catch (const NativeError&) {
+  } catch (const NativeError& error) {
+    if (error.sticky()) throw;
     captured = false;  // an algorithm that cannot be captured cannot be measured either
   }
   if (cudaStreamEndCapture(scratch.stream(), &graph) != cudaSuccess || !captured) {

@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <vector>
 
-#include "../../src/native/common/error.h"
+#include "../common/check.h"
 
 namespace polar::cuda::lt {
 namespace {
@@ -80,6 +80,7 @@ const char* unavailable_reason() { return library().reason.empty() ? nullptr : l
 
 void check(Status status, const char* call) {
   if (status == kSuccess) return;
+  throw_if_lost(call);
   throw NativeError("E_CUBLAS", std::string("Expected success from ") + call + ", got " + api().status_name(status));
 }
 

@@ -85,7 +85,7 @@ const Api& api();
 // Null where the library is there, else why it is not; never throws.
 const char* unavailable_reason();
 
-// Throws NativeError E_CUBLAS; `call` names the failing function.
+// Throws NativeError E_CUBLAS, or the sticky E_CUDA where the device is lost; `call` names the failing function.
 void check(Status status, const char* call);
 
 }  // namespace polar::cuda::lt

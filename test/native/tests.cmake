@@ -2,6 +2,7 @@
 add_executable(polar_native_tests
   test/native/main.cpp
   test/native/stopping_test.cpp
+  test/native/measure_test.cpp
   test/native/problem_test.cpp
   test/native/attention_config_test.cpp
   test/native/mlp_config_test.cpp

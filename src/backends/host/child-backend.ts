@@ -55,7 +55,12 @@ export class ChildBackend implements Backend {
       dtype: dtypeToNative(dtype),
       options: { ...idleOptions(this.device, threads), coldCache: 1 },
     };
-    return ceilings((await this.process.call({ type: 'ceilings', request })) as NativeFacts);
+    try {
+      return ceilings((await this.process.call({ type: 'ceilings', request })) as NativeFacts);
+    } catch (error) {
+      await this.replaceIfLost(error);
+      throw error;
+    }
   }
 
   measure(request: MeasureRequest, onProgress?: (progress: Progress) => void): Promise<Outcome> {
@@ -81,9 +86,15 @@ export class ChildBackend implements Backend {
     } catch (error) {
       // Only what concerns this cell becomes a row. A backend that is gone for good ends the sweep.
       if (!(error instanceof NativeError) || error instanceof BackendUnavailableError) throw error;
-      // After an error of the device the context may be lost: the next cell gets a fresh process.
-      if (error.code === 'E_CUDA' || error.code === 'E_CUBLAS') await this.process.close();
+      await this.replaceIfLost(error);
       return failedOutcome(cell, error);
+    }
+  }
+
+  /** After an error of the device the context may be lost: the next call gets a fresh process. */
+  private async replaceIfLost(error: unknown): Promise<void> {
+    if (error instanceof NativeError && (error.code === 'E_CUDA' || error.code === 'E_CUBLAS')) {
+      await this.process.close();
     }
   }
 }
