@@ -21,7 +21,7 @@ export type ErrorCode =
   | 'E_TRACE'
   | 'E_INTERNAL';
 
-/** Process exit codes; docs/cli.md says when each is used. */
+/** Process exit codes; docs/architecture.md says when each is used. */
 export const EXIT = {
   ok: 0,
   failedCells: 1,
