@@ -23,11 +23,10 @@ class CudaSession : public Session {
       : candidates_(candidates), state_{problem, options, open_device(options.device), {}, {}, nullptr, nullptr} {
     check_scopes();
     const MemoryInfo memory = memory_info();
-    const double per_copy = static_cast<double>(Inputs::copy_bytes(problem) + variable_bytes_per_copy());
+    const double per_copy = static_cast<double>(input_bytes(problem) + variable_bytes_per_copy());
     need_.required_bytes = static_cast<double>(fixed_bytes()) + per_copy;
     need_.available_bytes = static_cast<double>(memory.available);
-    const double spare = need_.available_bytes - need_.required_bytes;
-    const int64_t fit = spare > 0 ? 1 + static_cast<int64_t>(spare / per_copy) : 1;
+    const int64_t fit = copies_that_fit(need_.available_bytes, need_.required_bytes, per_copy);
     rotation_ = plan_rotation(problem, candidates_, options, state_.device.info.l2_bytes, fit);
   }
 

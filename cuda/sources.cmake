@@ -6,6 +6,7 @@ set(POLAR_CUDA_SOURCES
   cuda/host_check.cpp
   cuda/inputs.cpp
   cuda/reference_results.cpp
+  cuda/rotation.cpp
   cuda/common/check.cpp
   cuda/device/ceiling_matrix.cu
   cuda/device/ceiling_read.cu

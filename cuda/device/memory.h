@@ -9,12 +9,9 @@
 #include <vector>
 
 #include "../common/check.h"
+#include "alignment.h"
 
 namespace polar::cuda {
-
-inline constexpr size_t kAlignment = 256;
-
-inline size_t align_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 // Plain device memory, 256-byte aligned (what cudaMalloc guarantees). Empty for 0 bytes.
 class DeviceBuffer {

@@ -1,5 +1,6 @@
 // What a cell costs in device memory, as far as it is a pure function: needs neither a GPU nor a toolkit.
 #include "../../cuda/library/cublaslt_shape.h"
+#include "../../cuda/rotation.h"
 #include "check.h"
 
 using namespace polar;
@@ -18,6 +19,32 @@ PolarProblem mlp(int32_t scope, int64_t batch, int64_t hidden, int64_t intermedi
   return p;
 }
 
+// One query head per KV head.
+PolarProblem attention(int64_t batch, int64_t kv_len, int64_t heads, int64_t head_dim) {
+  PolarProblem p{};
+  p.scope = POLAR_SCOPE_ATTENTION;
+  p.batch_size = batch;
+  p.kv_len = p.kv_capacity = kv_len;
+  p.num_qo_heads = p.num_kv_heads = heads;
+  p.head_dim = head_dim;
+  return p;
+}
+
+PolarCandidate candidate(const char* kernel, int64_t groups = 0, int64_t neurons = 0) {
+  PolarCandidate c{};
+  c.kernel = kernel;
+  c.active_groups = groups;
+  c.active_neurons = neurons;
+  return c;
+}
+
+PolarOptions cold() {
+  PolarOptions o{};
+  o.cold_cache = 1;
+  return o;
+}
+
+constexpr size_t kL2 = 62914560;  // of an H200
 constexpr int64_t kLibrary = int64_t{32} << 20;
 
 }  // namespace
@@ -64,4 +91,73 @@ TEST("cublaslt keys: gated columns are counted twice and halved in the output") 
   CHECK_EQ(down.k, 14336);
   CHECK_EQ(down.activation, -1);
   CHECK_EQ(down.gated, 0);
+}
+
+TEST("cuda inputs: every tensor is rounded up to 256 bytes, the cache counts to its capacity") {
+  PolarProblem p = attention(1, 2, 1, 8);
+  p.num_qo_heads = 2;
+  p.kv_capacity = 20;
+  CHECK_EQ(input_bytes(p), size_t{256 + 2 * 512});  // Q 32 bytes, K and V 320 each
+  PolarProblem m = mlp(POLAR_SCOPE_MLP, 3, 72, 100);
+  m.mlp_bias = 1;
+  CHECK_EQ(input_bytes(m), size_t{512 + 2 * 14592 + 2 * 256});  // X 432, W1 and W2 14400, biases 200 and 144 bytes
+  m.scope = POLAR_SCOPE_MLP_DOWN;
+  CHECK_EQ(input_bytes(m), size_t{14592 + 256 + 768});  // W2, its bias, hidden values of 600 bytes
+  CHECK_EQ(tensor_bytes(m, Tensor::kQuery), size_t{0});
+}
+
+TEST("cuda rotation: distinct bytes exceed five caches for the candidate that reads least") {
+  const PolarProblem p = attention(1, 8192, 8, 128);  // 33 554 432 bytes of K and V
+  const PolarCandidate dense = candidate("attention/dense");
+  const PolarCandidate one = candidate("attention/selective-head", 1);
+  CHECK_EQ(streamed_bytes(p, dense), 33554432.0);
+  CHECK_EQ(streamed_bytes(p, one), 4194304.0);
+  CHECK_EQ(plan_rotation(p, {dense}, cold(), kL2, 1000).copies, 10);       // 5 x 60 MiB / 32 MiB = 9.4
+  CHECK_EQ(plan_rotation(p, {dense, one}, cold(), kL2, 1000).copies, 75);  // 5 x 60 MiB / 4 MiB
+  CHECK(plan_rotation(p, {dense, one}, cold(), kL2, 75).complete);
+}
+
+TEST("cuda rotation: weights of the active neurons count, gate rows too") {
+  PolarProblem p = mlp(POLAR_SCOPE_MLP, 16, 4096, 11008);
+  p.gated = 1;
+  CHECK_EQ(streamed_bytes(p, candidate("mlp/selective", 0, 100)), 100.0 * 3 * 4096 * 2);
+  CHECK_EQ(streamed_bytes(p, candidate("mlp/dense", 0, 100)), 11008.0 * 3 * 4096 * 2);
+  p.scope = POLAR_SCOPE_MLP_UP;
+  CHECK_EQ(streamed_bytes(p, candidate("mlp-up/gather-dense", 0, 100)), 100.0 * 2 * 4096 * 2);
+  p.scope = POLAR_SCOPE_MLP_DOWN;
+  CHECK_EQ(streamed_bytes(p, candidate("mlp-down/selective", 0, 100)), 100.0 * 4096 * 2);
+}
+
+TEST("cuda rotation: memory and the limit of graph nodes cut it short, and it says so") {
+  const PolarProblem p = attention(1, 8192, 8, 128);
+  const PolarCandidate dense = candidate("attention/dense");
+  const Rotation tight = plan_rotation(p, {dense}, cold(), kL2, 4);
+  CHECK_EQ(tight.copies, 4);
+  CHECK(!tight.complete);
+  CHECK_EQ(plan_rotation(p, {dense}, cold(), kL2, 0).copies, 1);
+  const Rotation tiny = plan_rotation(attention(1, 1, 1, 8), {dense}, cold(), kL2, 1 << 30);
+  CHECK_EQ(tiny.copies, 1024);
+  CHECK(!tiny.complete);
+}
+
+TEST("cuda rotation: one copy with a hot cache, for verification, and where nothing is read") {
+  const PolarProblem p = attention(1, 8192, 8, 128);
+  const std::vector<PolarCandidate> dense{candidate("attention/dense")};
+  PolarOptions hot = cold();
+  hot.cold_cache = 0;
+  CHECK_EQ(plan_rotation(p, dense, hot, kL2, 1000).copies, 1);
+  PolarOptions verify = cold();
+  verify.mode = POLAR_MODE_VERIFY;
+  CHECK_EQ(plan_rotation(p, dense, verify, kL2, 1000).copies, 1);
+  const PolarCandidate spin = candidate("instrument/spin");
+  CHECK_EQ(least_streamed_bytes(p, {spin}), 0.0);
+  CHECK_EQ(plan_rotation(p, {spin}, cold(), kL2, 1000).copies, 1);
+  CHECK_EQ(least_streamed_bytes(p, {spin, dense[0]}), 33554432.0);
+}
+
+TEST("cuda memory: what is spare after the first copy holds the others") {
+  CHECK_EQ(copies_that_fit(100, 40, 10), 7);
+  CHECK_EQ(copies_that_fit(109, 40, 10), 7);
+  CHECK_EQ(copies_that_fit(40, 40, 10), 1);
+  CHECK_EQ(copies_that_fit(10, 40, 10), 1);  // the cell is skipped then
 }

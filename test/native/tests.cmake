@@ -6,7 +6,8 @@ add_executable(polar_native_tests
   test/native/problem_test.cpp
   test/native/attention_config_test.cpp
   test/native/mlp_config_test.cpp
-  test/native/cuda_memory_test.cpp)
+  test/native/cuda_memory_test.cpp
+  cuda/rotation.cpp)
 polar_cxx(polar_native_tests)
 target_link_libraries(polar_native_tests PRIVATE polar_host Threads::Threads ${CMAKE_DL_LIBS})
 # Test sources of the CPU backend, added by one line each:
