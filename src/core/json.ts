@@ -82,10 +82,9 @@ export function configError(
   hint?: string,
 ): ConfigError {
   const where = path.length === 0 ? origin : `${jsonPointer(path)} in ${origin}`;
-  const fallback = value === undefined ? 'The key is missing.' : undefined;
-  const text = hint ?? fallback;
-  return new ConfigError(
-    `Expected ${expected} for ${where}, got ${quoted(value)}`,
-    text === undefined ? {} : { hint: text },
-  );
+  const fallback =
+    value === undefined ? 'The key is missing.' : 'Correct the value in the file and run again.';
+  return new ConfigError(`Expected ${expected} for ${where}, got ${quoted(value)}`, {
+    hint: hint ?? fallback,
+  });
 }

@@ -137,7 +137,8 @@ export function prepareFolder(given: string): ResultFolder {
   try {
     if (existsSync(path)) refuseUnlessEmpty(path, given);
     created = missingFolders(path);
-    mkdirSync(path, { recursive: true });
+    // One by one: a recursive mkdir never returns where the file system refuses new folders as /proc does.
+    for (const folder of created.toReversed()) mkdirSync(folder);
     probeWritable(path);
   } catch (cause) {
     removeEmpty(created);

@@ -28,7 +28,7 @@ struct Pattern {
 // Which one wins differs between machines and even between runs: hardware prefetchers follow one to a few streams per
 // core and stop at page boundaries.
 constexpr Pattern kPatterns[] = {{1, 0}, {2, 0}, {4, 0}, {1, 2048}, {2, 512}, {4, 512}};
-constexpr int kPasses = 2;
+constexpr size_t kWindows = 16;  // timed windows of each pattern, at least
 
 constexpr size_t kGrain = size_t{1} << 21;   // bytes that a thread fills at a time
 constexpr size_t kWindow = size_t{1} << 26;  // bytes that a thread reads in one timed window; its part is a multiple
@@ -64,16 +64,18 @@ void measure_read(Isa isa, ThreadPool& pool, const Reporter& reporter) {
   const Inner& loops = inner(isa, POLAR_BF16);
   const size_t part = bytes / static_cast<size_t>(threads);
   std::vector<uint64_t> checksums(static_cast<size_t>(threads) * 8);
+  const size_t windows = part / kWindow;
+  const size_t passes = (kWindows + windows - 1) / windows;
   double best = 0;
-  int done = 0;
+  size_t done = 0;
   for (const Pattern& pattern : kPatterns) {
     std::vector<double> rates;
-    for (int pass = 0; pass < kPasses; ++pass) {
-      reporter.alive("read ceiling", static_cast<double>(done++) / (std::size(kPatterns) * kPasses));
+    for (size_t pass = 0; pass < passes; ++pass) {
+      reporter.alive("read ceiling", static_cast<double>(done++) / static_cast<double>(std::size(kPatterns) * passes));
       // Windows of a few milliseconds, as long as a kernel's run, and their median, as for a kernel's runs: what a
       // shared machine gives varies by a factor of two within a second, and the best instant is no ceiling that a
       // median can be held against.
-      for (size_t window = 0; window < part / kWindow; ++window) {
+      for (size_t window = 0; window < windows; ++window) {
         const auto start = Clock::now();
         pool.run([&](int t) {
           const std::byte* data = buffer.data() + static_cast<size_t>(t) * part + window * kWindow;

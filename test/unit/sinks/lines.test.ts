@@ -23,7 +23,9 @@ describe('forEachCsvRecord', () => {
     const table = fc.array(fc.array(field, { minLength: 2, maxLength: 4 }), { minLength: 1, maxLength: 5 });
     fc.assert(
       fc.property(table, fc.constantFrom('\r\n', '\n'), (rows, delimiter) => {
-        expect(records(stringify(rows, { record_delimiter: delimiter, quoted_match: /[\r\n]/ }))).toEqual(rows);
+        expect(records(stringify(rows, { record_delimiter: delimiter, quoted_match: /[\r\n]/ }))).toEqual(
+          rows,
+        );
       }),
     );
   });
