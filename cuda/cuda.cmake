@@ -9,9 +9,11 @@ enable_language(CUDA)
 include(${CMAKE_CURRENT_LIST_DIR}/sources.cmake) # POLAR_CUDA_SOURCES
 add_library(polar_cuda SHARED ${POLAR_CUDA_SOURCES} src/native/common/c_api.cpp)
 polar_cxx(polar_cuda)
-# CMake 3.25 knows no C++20 for CUDA, so the flag is given by hand. The driver API is never linked.
+# CMake 3.25 knows no C++20 for CUDA, so the flag is given by hand. The driver API is never linked. A kernel that spills
+# registers ends the build: -Werror is ptxas's own here, and spills are what it is asked to warn of.
 target_compile_options(polar_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -O3 -lineinfo --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-fvisibility=hidden>)
+  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 -O3 -lineinfo --expt-relaxed-constexpr
+  -Xptxas=-warn-spills,-Werror -Xcompiler=-Wall,-Wextra,-fvisibility=hidden>)
 target_link_libraries(polar_cuda PRIVATE polar_host ${CMAKE_DL_LIBS} Threads::Threads)
 target_link_options(polar_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined)
 # The host compiler sees the runtime's headers only when told.

@@ -17,9 +17,11 @@ namespace {
 constexpr int64_t kBulkBytes = 16384;
 constexpr int kPasses = 9;
 
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 __device__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
+#endif
 
 // One thread per block keeps `kStages` bulk copies of 16 KB in flight over an equal, contiguous range of the buffer.
 // Nothing reads the data back from shared memory: the question is what the memory system delivers to an SM.
