@@ -80,16 +80,26 @@ __device__ __forceinline__ void consume(const AttentionParams& p, const Memory<S
   merge_cut_units(p, mem, begin, end);
 }
 
+// Whether an architecture needs the body of a pipeline: choose_attention_config gives tensor copies to sm_90 and later
+// and cp.async to the others, and a body costs seconds of every build. POLAR_EVERY_PIPELINE keeps both where both can
+// run, so that cp.async can be checked on newer devices (test/native/cuda_attention.cu).
+template <bool kTma>
+constexpr bool pipeline_needed() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+  return !kTma;
+#elif defined(POLAR_EVERY_PIPELINE)
+  return true;
+#else
+  return kTma;
+#endif
+}
+
 template <typename T, int kHeadDim, int kHeadTiles, AttentionPipeline kPipeline>
 __global__ void __launch_bounds__((attention_consumer_warps(kHeadDim) + 2) * 32, 2)
     attention_decode_kernel(const AttentionParams p, const __grid_constant__ CUtensorMap k_map,
                             const __grid_constant__ CUtensorMap v_map) {
   using S = DecodeShape<T, kHeadDim, kHeadTiles, kPipeline>;
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-  if constexpr (S::kTma)
-    return;  // the host never picks it there
-  else {
-#endif
+  if constexpr (pipeline_needed<S::kTma>()) {
     extern __shared__ char raw[];
     const Memory<S> mem(raw, p);
     if constexpr (S::kTma) {
@@ -121,9 +131,7 @@ __global__ void __launch_bounds__((attention_consumer_warps(kHeadDim) + 2) * 32,
     } else {
       zero_unselected<S>(p);
     }
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
   }
-#endif
 }
 
 template <typename T, AttentionPipeline kPipeline, int kHeadTiles>

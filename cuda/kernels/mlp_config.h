@@ -24,10 +24,9 @@ enum class GemmPath : int {
 };
 
 enum class GemmTile : int {
-  kTall = 0,   // up: 256 rows in two slots of 128 x 256 B; down: 256 columns, slots of 64 neurons x 512 B
-  kShort = 1,  // up: 128 rows, one slot of 128 x 256 B;    down: 128 columns, slots of 128 neurons x 256 B
-  kWide = 2,   // up only: 128 rows in two slots of 64 x 512 B
-  kBroad = 3   // up only: 256 rows in four slots of 64 x 512 B
+  kTall = 0,   // down only: 256 columns, slots of 64 neurons x 512 B
+  kShort = 1,  // up: 128 rows, one slot of 128 x 256 B; down: 128 columns, slots of 128 neurons x 256 B
+  kWide = 2    // up only: 128 rows in two slots of 64 x 512 B
 };
 
 struct GemmShape {
@@ -62,9 +61,7 @@ struct TileShape {
 
 constexpr TileShape tile_shape(GemmOp op, GemmTile tile, int batch_tile) {
   if (op == GemmOp::kUp) {
-    if (tile == GemmTile::kTall) return {128, 2, 2, 4, 1};
     if (tile == GemmTile::kWide) return batch_tile >= 64 ? TileShape{64, 4, 2, 2, 2} : TileShape{64, 4, 2, 4, 1};
-    if (tile == GemmTile::kBroad) return {64, 4, 4, 2, 1};
     return batch_tile >= 64 ? TileShape{128, 2, 1, 4, 2} : TileShape{128, 2, 1, 8, 1};
   }
   if (tile == GemmTile::kTall) return {64, 4, 1, 8, 1};
@@ -178,6 +175,40 @@ constexpr GemmConfig choose_gemm_config(const GemmShape& shape, const GemmDevice
   }
   split_work(c, shape, device);
   return c;
+}
+
+// The kernels that are compiled: those that choose_gemm_config can return on a device that exists, and no others, since
+// each costs seconds of every build. A test compares this list with the choices.
+struct GemmInstance {
+  GemmOp op;
+  GemmPath path;
+  GemmTile tile;
+  int batch_tile;
+};
+
+inline constexpr GemmInstance kGemmInstances[] = {
+    {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kWide, 8},
+    {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kWide, 32},
+    {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kWide, 64},
+    {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kShort, 32},  // 99 KB of shared memory
+    {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kShort, 64},  // 99 KB of shared memory
+    {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kShort, 128},
+    {GemmOp::kUp, GemmPath::kAsyncCopy, GemmTile::kShort, 8},
+    {GemmOp::kUp, GemmPath::kAsyncCopy, GemmTile::kShort, 32},
+    {GemmOp::kUp, GemmPath::kAsyncCopy, GemmTile::kShort, 64},
+    {GemmOp::kDown, GemmPath::kTensorCopy, GemmTile::kTall, 8},
+    {GemmOp::kDown, GemmPath::kTensorCopy, GemmTile::kTall, 32},
+    {GemmOp::kDown, GemmPath::kTensorCopy, GemmTile::kTall, 64},
+    {GemmOp::kDown, GemmPath::kTensorCopy, GemmTile::kShort, 64},
+    {GemmOp::kDown, GemmPath::kTensorCopy, GemmTile::kShort, 128},
+    {GemmOp::kDown, GemmPath::kAsyncCopy, GemmTile::kShort, 8},
+    {GemmOp::kDown, GemmPath::kAsyncCopy, GemmTile::kShort, 32},
+    {GemmOp::kDown, GemmPath::kAsyncCopy, GemmTile::kShort, 64},
+};
+inline constexpr size_t kGemmInstanceCount = sizeof kGemmInstances / sizeof kGemmInstances[0];
+
+constexpr bool runs(const GemmInstance& instance, GemmOp op, const GemmConfig& c) {
+  return instance.op == op && instance.path == c.path && instance.tile == c.tile && instance.batch_tile == c.batch_tile;
 }
 
 }  // namespace polar::cuda::mlp

@@ -1,5 +1,7 @@
-// Picks the compiled kernel of a configuration. Included by one source file per op.
+// The compiled kernels of one op, from the list in mlp_config.h. Included by one source file per op.
 #pragma once
+
+#include <string>
 
 #include "../../src/native/common/error.h"
 #include "mlp_gemm.h"
@@ -7,38 +9,30 @@
 
 namespace polar::cuda::mlp {
 
-template <GemmOp Op, GemmTile Tile, int BatchTile, typename T>
-GemmKernel tensor_copy_instance() {
-  using G = Geometry<Op, Tile, BatchTile>;
-  return {reinterpret_cast<const void*>(&mlp_gemm_tensor_copy_kernel<G, T>), kTensorThreads};
-}
-
-template <GemmOp Op, GemmTile Tile, int BatchTile, typename T>
-GemmKernel async_copy_instance() {
-  using G = Geometry<Op, Tile, BatchTile>;
-  return {reinterpret_cast<const void*>(&mlp_gemm_async_copy_kernel<G, T>), kAsyncThreads};
-}
-
-[[noreturn]] inline void refuse_config(const GemmConfig& c) {
-  throw NativeError("E_NATIVE", "Expected a configuration of choose_gemm_config for tile, got tile " +
-                                    std::to_string(static_cast<int>(c.tile)) + " with batch tile " +
-                                    std::to_string(c.batch_tile));
-}
-
-// Tiles of both ops: short with every batch size.
-template <GemmOp Op, typename T>
-GemmKernel short_kernel(const GemmConfig& c) {
-  if (c.path == GemmPath::kAsyncCopy) {
-    if (c.batch_tile == 8) return async_copy_instance<Op, GemmTile::kShort, 8, T>();
-    if (c.batch_tile == 32) return async_copy_instance<Op, GemmTile::kShort, 32, T>();
-    if (c.batch_tile == 64) return async_copy_instance<Op, GemmTile::kShort, 64, T>();
-    refuse_config(c);
+template <size_t I, typename T>
+GemmKernel instance_kernel() {
+  constexpr GemmInstance kInstance = kGemmInstances[I];
+  using G = Geometry<kInstance.op, kInstance.tile, kInstance.batch_tile>;
+  if constexpr (kInstance.path == GemmPath::kTensorCopy) {
+    return {reinterpret_cast<const void*>(&mlp_gemm_tensor_copy_kernel<G, T>), kTensorThreads};
+  } else {
+    return {reinterpret_cast<const void*>(&mlp_gemm_async_copy_kernel<G, T>), kAsyncThreads};
   }
-  if (c.batch_tile == 8) return tensor_copy_instance<Op, GemmTile::kShort, 8, T>();
-  if (c.batch_tile == 32) return tensor_copy_instance<Op, GemmTile::kShort, 32, T>();
-  if (c.batch_tile == 64) return tensor_copy_instance<Op, GemmTile::kShort, 64, T>();
-  if (c.batch_tile == 128) return tensor_copy_instance<Op, GemmTile::kShort, 128, T>();
-  refuse_config(c);
+}
+
+// Throws NativeError E_NATIVE for a configuration that is not in the list.
+template <GemmOp Op, typename T, size_t I = 0>
+GemmKernel find_instance(const GemmConfig& c) {
+  if constexpr (I == kGemmInstanceCount) {
+    throw NativeError("E_NATIVE", "Expected a compiled configuration for tile, got tile " +
+                                      std::to_string(static_cast<int>(c.tile)) + " with batch tile " +
+                                      std::to_string(c.batch_tile));
+  } else {
+    if constexpr (kGemmInstances[I].op == Op) {
+      if (runs(kGemmInstances[I], Op, c)) return instance_kernel<I, T>();
+    }
+    return find_instance<Op, T, I + 1>(c);
+  }
 }
 
 }  // namespace polar::cuda::mlp

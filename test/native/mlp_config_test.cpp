@@ -106,6 +106,28 @@ TEST("mlp config: every choice fits, and slots keep to their warp group") {
   }
 }
 
+TEST("mlp config: what is compiled is what can be chosen, no less and no more") {
+  constexpr GemmDevice kB200{148, 10, 232448};
+  constexpr GemmDevice kRtx5090{170, 12, 101376};
+  std::set<size_t> chosen;
+  for (const GemmDevice& device : {kH200, kA100, kRtx4090, kB200, kRtx5090}) {
+    for (const GemmOp op : {GemmOp::kUp, GemmOp::kDown}) {
+      for (const int64_t batch : {1, 8, 9, 32, 33, 64, 65, 128, 512}) {
+        for (const int64_t hidden : {72, 4096, 9216}) {
+          for (const int64_t active : {1, 3686, 7510, 36864}) {
+            const GemmConfig c = choose_gemm_config({op, batch, hidden, active, false}, device);
+            size_t found = 0;
+            while (found < kGemmInstanceCount && !runs(kGemmInstances[found], op, c)) ++found;
+            CHECK(found < kGemmInstanceCount);
+            chosen.insert(found);
+          }
+        }
+      }
+    }
+  }
+  CHECK_EQ(chosen.size(), kGemmInstanceCount);
+}
+
 // The kernel's formula, written out again: rows r, r + lines, ... back to back, each set one line later.
 TEST("mlp config: rows of a slot are disjoint, and eight neighbours fall on eight line positions") {
   for (const auto& [rows, lines] : {std::array{128, 2}, std::array{64, 4}}) {
