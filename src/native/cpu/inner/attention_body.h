@@ -6,6 +6,7 @@ struct Attention {
   using F = typename S::F;
   using X = typename S::X;
   using Coef = typename S::Coef;
+  static constexpr int64_t kPartStep = S::kDotStep / S::kDotParts;
   static constexpr int kSteps = static_cast<int>(kKeyTile) / S::kRows;
 
   // The scratch of one range, cut into its arrays.
@@ -16,6 +17,22 @@ struct Attention {
     X* q;           // [heads, padded]
     int64_t padded;
   };
+
+  // What is read after the current tile, asked for while that one is worked on: K during the scores and V during the
+  // sums, so that requests leave at an even rate. In bursts they would fill the line buffers and stall, and the
+  // hardware's own prefetchers start anew at each 4 KB page and with each change between K and V.
+  struct Ahead {
+    const uint16_t* k;
+    const uint16_t* v;
+    int64_t elements;  // 0: nothing
+
+    POLAR_INLINE void lines(const uint16_t* p, int64_t element, int64_t count, int64_t elements) {
+      for (int64_t i = element; i < element + count && i < elements; i += kLineElements) {
+        __builtin_prefetch(p + i, 0, 2);
+      }
+    }
+  };
+  static constexpr int64_t kLineElements = 32;  // of a 64-byte cache line
 
   static State carve(const AttentionRange& a) {
     State s;
@@ -31,45 +48,39 @@ struct Attention {
   // lies behind it may be NaN.
   template <int Q>
   POLAR_INLINE void score(const AttentionRange& a, const State& s, int64_t head, int64_t key, int64_t count,
-                          bool ahead) {
+                          const Ahead& ahead) {
     const int64_t d = a.head_dim;
     const X* q = s.q + head * s.padded;
     for (int64_t i = 0; i < count; i += 4) {
       const uint16_t* row[4];
       for (int r = 0; r < 4; ++r) row[r] = a.k + (key + (i + r < count ? i + r : count - 1)) * d;
-      const bool fetch = ahead && key + kKeyTile + i < a.end;
-      const int64_t next = (key + kKeyTile + i) * d;
       F acc[Q][4];
       for (int j = 0; j < Q; ++j) {
         for (int r = 0; r < 4; ++r) acc[j][r] = S::zero();
       }
       int64_t e = 0;
       for (; e + S::kDotStep <= d; e += S::kDotStep) {
-        if (fetch) prefetch(a, next + 4 * e);
-        typename S::W w[4];
-        for (int r = 0; r < 4; ++r) w[r] = S::load_w(row[r] + e);
-        for (int j = 0; j < Q; ++j) {
-          const auto x = S::load_x(q + j * s.padded + e);
-          for (int r = 0; r < 4; ++r) acc[j][r] = S::dot(acc[j][r], w[r], x);
+        Ahead::lines(ahead.k, i * d + 4 * e, 4 * S::kDotStep, ahead.elements);
+        for (int part = 0; part < S::kDotParts; ++part) {
+          typename S::W w[4];
+          for (int r = 0; r < 4; ++r) w[r] = S::load_w(row[r] + e, part);
+          for (int j = 0; j < Q; ++j) {
+            const auto x = S::load_x(q + j * s.padded + e + part * kPartStep);
+            for (int r = 0; r < 4; ++r) acc[j][r] = S::dot(acc[j][r], w[r], x);
+          }
         }
       }
       if (e < d) {
-        for (int r = 0; r < 4; ++r) {
-          const auto w = S::load_w_part(row[r] + e, d - e);
-          for (int j = 0; j < Q; ++j) acc[j][r] = S::dot(acc[j][r], w, S::load_x(q + j * s.padded + e));
+        for (int part = 0; part < S::kDotParts; ++part) {
+          const X* tail = q + e + part * kPartStep;
+          for (int r = 0; r < 4; ++r) {
+            const auto w = S::load_w_part(row[r] + e, d - e, part);
+            for (int j = 0; j < Q; ++j) acc[j][r] = S::dot(acc[j][r], w, S::load_x(tail + j * s.padded));
+          }
         }
       }
       for (int j = 0; j < Q; ++j)
         S::store_sums(s.scores + j * kKeyTile + i, acc[j][0], acc[j][1], acc[j][2], acc[j][3]);
-    }
-  }
-
-  // The next tile of K and V, a few lines with every step of the dot products (four rows are contiguous): hardware
-  // prefetchers start anew at each 4 KB page, and a burst of requests would fill the line buffers and stall.
-  POLAR_INLINE void prefetch(const AttentionRange& a, int64_t element) {
-    for (int64_t i = 0; i < 4 * S::kDotStep; i += 32) {
-      __builtin_prefetch(a.k + element + i, 0, 2);
-      __builtin_prefetch(a.v + element + i, 0, 2);
     }
   }
 
@@ -100,7 +111,7 @@ struct Attention {
   // acc_j = acc_j * shrink_j + sum over keys of p_j,key * v_key
   template <int Q>
   POLAR_INLINE void accumulate(const AttentionRange& a, const State& s, int64_t head, int64_t key, int64_t count,
-                               const float* shrink) {
+                               const float* shrink, const Ahead& ahead) {
     const int64_t d = a.head_dim;
     const int64_t steps = (count + S::kRows - 1) / S::kRows;
     const int64_t last = (count - 1) * d;
@@ -116,6 +127,8 @@ struct Attention {
       for (int64_t t = 0; t < steps; ++t) {
         const int64_t first = t * S::kRows * d;
         const int64_t second = S::kRows == 2 && first + d <= last ? first + d : first;
+        // the iterations walk through the tile column by column, the requests row by row: the same number of elements
+        Ahead::lines(ahead.v, c * count + t * S::kRows * S::kCols, S::kRows * S::kCols, ahead.elements);
         typename S::W w0, w1;
         if (c + S::kCols <= d) {
           S::load_rows(v + first, v + second, w0, w1);
@@ -137,8 +150,9 @@ struct Attention {
   }
 
   template <int Q>
-  static void tile(const AttentionRange& a, const State& s, int64_t head, int64_t key, int64_t count) {
-    score<Q>(a, s, head, key, count, head == 0);
+  static void tile(const AttentionRange& a, const State& s, int64_t head, int64_t key, int64_t count,
+                   const Ahead& ahead) {
+    score<Q>(a, s, head, key, count, ahead);
     float shrink[Q];
     for (int j = 0; j < Q; ++j) {
       float* p = s.scores + j * kKeyTile;
@@ -147,26 +161,34 @@ struct Attention {
         s.coef[t * S::kMaxQueries + j] = S::make_coef(p[t * S::kRows], p[t * S::kRows + S::kRows - 1]);
       }
     }
-    accumulate<Q>(a, s, head, key, count, shrink);
+    accumulate<Q>(a, s, head, key, count, shrink, ahead);
+  }
+
+  static Ahead after(const AttentionRange& a, int64_t key) {
+    const int64_t next = key + kKeyTile;
+    const int64_t d = a.head_dim;
+    if (next >= a.end) return {a.next_k, a.next_v, a.next_keys * d};
+    return {a.k + next * d, a.v + next * d, (a.end - next < kKeyTile ? a.end - next : kKeyTile) * d};
   }
 
   static void all_heads(const AttentionRange& a, const State& s, int64_t key, int64_t count) {
-    for (int64_t head = 0; head < a.heads; head += S::kMaxQueries) {
+    Ahead ahead = after(a, key);
+    for (int64_t head = 0; head < a.heads; head += S::kMaxQueries, ahead.elements = 0) {
       const int64_t left = a.heads - head;
       if constexpr (S::kMaxQueries == 4) {
         if (left >= 4) {
-          tile<4>(a, s, head, key, count);
+          tile<4>(a, s, head, key, count, ahead);
           continue;
         }
         if (left == 3) {
-          tile<3>(a, s, head, key, count);
+          tile<3>(a, s, head, key, count, ahead);
           continue;
         }
       }
       if (left >= 2) {
-        tile<2>(a, s, head, key, count);
+        tile<2>(a, s, head, key, count, ahead);
       } else {
-        tile<1>(a, s, head, key, count);
+        tile<1>(a, s, head, key, count, ahead);
       }
     }
   }
@@ -192,7 +214,7 @@ struct Attention {
       a.sum[h] = 0;
       for (int64_t i = 0; i < s.padded; ++i) {
         s.acc[h * s.padded + i] = 0;
-        s.q[h * s.padded + i] = i < a.head_dim ? S::to_x(a.q[h * a.head_dim + i]) : X(0);
+        s.q[h * s.padded + S::x_position(i)] = i < a.head_dim ? S::to_x(a.q[h * a.head_dim + i]) : X(0);
       }
     }
     for (int64_t key = a.begin; key < a.end; key += kKeyTile) {

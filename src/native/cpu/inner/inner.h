@@ -26,6 +26,10 @@ struct AttentionRange {
   const uint16_t* v;  // likewise
   int64_t begin;
   int64_t end;  // > begin; no position at or past it is read
+  // What the same thread reads next, for the prefetch; next_keys = 0: nothing
+  const uint16_t* next_k;
+  const uint16_t* next_v;
+  int64_t next_keys;
   int64_t heads;
   int64_t head_dim;    // multiple of 8, <= 256
   float scale;         // log2(e) / sqrt(head_dim): the softmax runs in base 2

@@ -5,13 +5,15 @@ struct Mlp {
   using F = typename S::F;
   using X = typename S::X;
   using Coef = typename S::Coef;
-  static constexpr int64_t kLine = 32;            // elements of a 64-byte cache line
+  static constexpr int64_t kLine = 32;  // elements of a 64-byte cache line
+  static constexpr int64_t kPartStep = S::kDotStep / S::kDotParts;
   static constexpr int64_t kXBlockBytes = 32768;  // of X: most of it stays in a first-level cache of 32 to 48 KB
 
   static void prepare_x(const uint16_t* src, int64_t count, void* dst) {
     X* x = static_cast<X*>(dst);
-    for (int64_t i = 0; i < count; ++i) x[i] = S::to_x(src[i]);
-    for (int64_t i = count; i < round_up(count, kRowPadding); ++i) x[i] = X(0);
+    for (int64_t i = 0; i < round_up(count, kRowPadding); ++i) {
+      x[S::x_position(i)] = i < count ? S::to_x(src[i]) : X(0);
+    }
   }
 
   // Four weight rows and the four that come next, for the prefetch.
@@ -22,11 +24,13 @@ struct Mlp {
 
   template <int M>
   POLAR_INLINE void dot_step(const uint16_t* const* row, const X* x, int64_t x_stride, int64_t e, F (&acc)[M][4]) {
-    typename S::W w[4];
-    for (int r = 0; r < 4; ++r) w[r] = S::load_w(row[r] + e);
-    for (int m = 0; m < M; ++m) {
-      const auto v = S::load_x(x + m * x_stride + e);
-      for (int r = 0; r < 4; ++r) acc[m][r] = S::dot(acc[m][r], w[r], v);
+    for (int part = 0; part < S::kDotParts; ++part) {
+      typename S::W w[4];
+      for (int r = 0; r < 4; ++r) w[r] = S::load_w(row[r] + e, part);
+      for (int m = 0; m < M; ++m) {
+        const auto v = S::load_x(x + m * x_stride + e + part * kPartStep);
+        for (int r = 0; r < 4; ++r) acc[m][r] = S::dot(acc[m][r], w[r], v);
+      }
     }
   }
 
@@ -48,9 +52,12 @@ struct Mlp {
     }
     for (; e + S::kDotStep <= e1; e += S::kDotStep) dot_step<M>(rows.now, x, x_stride, e, acc);
     if (e < e1) {
-      for (int r = 0; r < 4; ++r) {
-        const auto w = S::load_w_part(rows.now[r] + e, e1 - e);
-        for (int m = 0; m < M; ++m) acc[m][r] = S::dot(acc[m][r], w, S::load_x(x + m * x_stride + e));
+      for (int part = 0; part < S::kDotParts; ++part) {
+        const X* tail = x + e + part * kPartStep;
+        for (int r = 0; r < 4; ++r) {
+          const auto w = S::load_w_part(rows.now[r] + e, e1 - e, part);
+          for (int m = 0; m < M; ++m) acc[m][r] = S::dot(acc[m][r], w, S::load_x(tail + m * x_stride));
+        }
       }
     }
     for (int m = 0; m < M; ++m) {

@@ -95,7 +95,7 @@ static double matrix_peak(int64_t steps, float* sink) {
   }
   const typename S::F all[12] = {a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, a10, a11};
   for (const auto& a : all) *sink += S::sum(a);
-  return static_cast<double>(steps) * 12 * S::kDotStep * 2;
+  return static_cast<double>(steps) * 12 * (S::kDotStep / S::kDotParts) * 2;
 }
 
 template <class S>

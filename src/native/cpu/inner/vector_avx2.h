@@ -45,12 +45,14 @@ struct FloatPath : Vec {
   using X = float;
   using Coef = float;
   static constexpr int kDotStep = 8;
+  static constexpr int kDotParts = 1;
   static constexpr int kRows = 1;
   static constexpr int kCols = 16;
-  POLAR_INLINE W load_w(const uint16_t* p) {
+  POLAR_INLINE int64_t x_position(int64_t i) { return i; }
+  POLAR_INLINE W load_w(const uint16_t* p, int = 0) {
     return Widen::widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
-  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t) { return load_w(p); }  // rows are multiples of 8
+  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t, int = 0) { return load_w(p); }  // rows are multiples of 8
   POLAR_INLINE F load_x(const float* p) { return load(p); }
   POLAR_INLINE F dot(F acc, W w, F x) { return fma(w, x, acc); }
   POLAR_INLINE void load_rows(const uint16_t* a, const uint16_t*, W& lo, W& hi) {

@@ -42,12 +42,14 @@ struct FloatPath : Vec {
   using X = float;
   using Coef = float;
   static constexpr int kDotStep = 16;
+  static constexpr int kDotParts = 1;
   static constexpr int kRows = 1;
   static constexpr int kCols = 32;
-  POLAR_INLINE W load_w(const uint16_t* p) {
+  POLAR_INLINE int64_t x_position(int64_t i) { return i; }
+  POLAR_INLINE W load_w(const uint16_t* p, int = 0) {
     return Widen::widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }
-  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t count) {
+  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t count, int = 0) {
     return Widen::widen(_mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1u), p));
   }
   POLAR_INLINE F load_x(const float* p) { return load(p); }
@@ -81,5 +83,40 @@ struct WidenFp16 {
   POLAR_INLINE uint16_t to_half(float x) { return _cvtss_sh(x, _MM_FROUND_TO_NEAREST_INT); }
 };
 
-using Bf16 = FloatPath<WidenBf16>;
+// A bf16 is the upper half of a float32, so that one instruction on a pair of neighbours yields either of them: a shift
+// the even one, a mask the odd one. That saves the zero extension; what meets the weights is kept in the same order.
+struct Bf16 : FloatPath<WidenBf16> {
+  static constexpr int kDotStep = 32;
+  static constexpr int kDotParts = 2;
+  POLAR_INLINE int64_t x_position(int64_t i) { return i / 32 * 32 + i % 2 * 16 + i % 32 / 2; }
+  POLAR_INLINE W half(__m512i pairs, int part) {
+    return _mm512_castsi512_ps(part == 0 ? _mm512_slli_epi32(pairs, 16)
+                                         : _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+  }
+  POLAR_INLINE __m512i pairs_part(const uint16_t* p, int64_t count) {
+    return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((uint64_t{1} << count) - 1u), p);
+  }
+  POLAR_INLINE W load_w(const uint16_t* p, int part = 0) { return half(_mm512_loadu_si512(p), part); }
+  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t count, int part = 0) {
+    return half(pairs_part(p, count), part);
+  }
+  POLAR_INLINE void load_rows(const uint16_t* a, const uint16_t*, W& lo, W& hi) {
+    const __m512i pairs = _mm512_loadu_si512(a);
+    lo = half(pairs, 0);
+    hi = half(pairs, 1);
+  }
+  POLAR_INLINE void load_rows_part(const uint16_t* a, const uint16_t*, int64_t count, W& lo, W& hi) {
+    const __m512i pairs = pairs_part(a, count);
+    lo = half(pairs, 0);
+    hi = half(pairs, 1);
+  }
+  // lo holds the even and hi the odd columns; afterwards columns 0..15 and 16..31.
+  POLAR_INLINE void order(F& lo, F& hi) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i second = _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    const F a = _mm512_permutex2var_ps(lo, first, hi);
+    hi = _mm512_permutex2var_ps(lo, second, hi);
+    lo = a;
+  }
+};
 using Fp16 = FloatPath<WidenFp16>;

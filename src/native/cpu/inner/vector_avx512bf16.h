@@ -9,10 +9,12 @@ struct Bf16Dot : Vec {
   using X = uint16_t;
   using Coef = uint32_t;  // two bf16 values, for the two rows of a pair
   static constexpr int kDotStep = 32;
+  static constexpr int kDotParts = 1;
   static constexpr int kRows = 2;
   static constexpr int kCols = 32;
-  POLAR_INLINE W load_w(const uint16_t* p) { return _mm512_loadu_si512(p); }
-  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t count) {
+  POLAR_INLINE int64_t x_position(int64_t i) { return i; }
+  POLAR_INLINE W load_w(const uint16_t* p, int = 0) { return _mm512_loadu_si512(p); }
+  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t count, int = 0) {
     return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((uint64_t{1} << count) - 1u), p);
   }
   POLAR_INLINE W load_x(const uint16_t* p) { return _mm512_loadu_si512(p); }

@@ -1,7 +1,8 @@
 // Vector layer for any processor: four floats in the compiler's own vector type (NEON on aarch64, SSE2 on x86-64).
 //
 // A storage class (Bf16, Fp16) offers: W, the operand made of stored weights; X and load_x, the prepared other side of
-// a dot product; kDotStep elements per dot(); kRows rows by kCols columns per load_rows(), which yields the columns in
+// a dot product; kDotParts dot()s per kDotStep elements, for which x_position() says where prepared element i of a row
+// lies; kRows rows by kCols columns per load_rows(), which yields the columns in
 // two accumulator registers; Coef, what each row is multiplied with; order(), which undoes a permutation of the two.
 // Included inside a namespace of its own; no include guard on purpose.
 
@@ -60,14 +61,16 @@ struct FloatPath : Vec {
   using X = float;
   using Coef = float;
   static constexpr int kDotStep = 4;
+  static constexpr int kDotParts = 1;
   static constexpr int kRows = 1;
   static constexpr int kCols = 8;
-  POLAR_INLINE W load_w(const uint16_t* p) {
+  POLAR_INLINE int64_t x_position(int64_t i) { return i; }
+  POLAR_INLINE W load_w(const uint16_t* p, int = 0) {
     V4h h;
     __builtin_memcpy(&h, p, sizeof h);
     return Widen::widen(__builtin_convertvector(h, V4u));
   }
-  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t) { return load_w(p); }  // rows are multiples of 8
+  POLAR_INLINE W load_w_part(const uint16_t* p, int64_t, int = 0) { return load_w(p); }  // rows are multiples of 8
   POLAR_INLINE F load_x(const float* p) { return load(p); }
   POLAR_INLINE F dot(F acc, W w, F x) { return fma(w, x, acc); }
   POLAR_INLINE void load_rows(const uint16_t* a, const uint16_t*, W& lo, W& hi) {

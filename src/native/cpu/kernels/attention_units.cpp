@@ -67,16 +67,29 @@ class Scheduler {
     return {batch, group, group * group_size(p_) + pass};
   }
 
+  // Of position 0 of a unit's keys and values.
+  int64_t cache_offset(const Unit& u) const {
+    return (u.batch * p_.num_kv_heads + u.group) * p_.kv_capacity * p_.head_dim;
+  }
+
   // Attends to keys of one unit.
-  void attend(int64_t index, int64_t key_begin, int64_t key_end, std::byte* scratch, const Partial& out) const {
+  // `more`: the beginning of the next unit comes after it.
+  void attend(int64_t index, int64_t key_begin, int64_t key_end, bool more, std::byte* scratch,
+              const Partial& out) const {
     const Unit u = unit(index);
-    const int64_t cache = (u.batch * p_.num_kv_heads + u.group) * p_.kv_capacity * p_.head_dim;
+    const int64_t cache = cache_offset(u);
     AttentionRange range{};
     range.q = args_.q + (u.batch * p_.num_qo_heads + u.head) * p_.head_dim;
     range.k = args_.k + cache;
     range.v = args_.v + cache;
     range.begin = key_begin;
     range.end = key_end;
+    if (more) {
+      const int64_t next = cache_offset(unit(index + 1));
+      range.next_k = args_.k + next;
+      range.next_v = args_.v + next;
+      range.next_keys = std::min(kKeyTile, p_.kv_len);
+    }
     range.heads = heads_;
     range.head_dim = p_.head_dim;
     range.scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(p_.head_dim)));
@@ -122,7 +135,8 @@ class Scheduler {
       const int64_t last = std::min(tiles_, first + span.end - tile);
       const bool whole = first == 0 && last == tiles_;
       Partial& result = space.partials[whole ? 2 : first != 0 ? 0 : 1];
-      attend(index, first * kKeyTile, std::min(last * kKeyTile, p_.kv_len), space.scratch, result);
+      const bool more = tile + last - first < span.end;
+      attend(index, first * kKeyTile, std::min(last * kKeyTile, p_.kv_len), more, space.scratch, result);
       if (whole) {
         store(index, result);
       } else {
