@@ -98,9 +98,10 @@ static double matrix_peak(int64_t steps, float* sink) {
   return static_cast<double>(steps) * 12 * (S::kDotStep / S::kDotParts) * 2;
 }
 
-template <class S>
+// S: storage class of the projections, A: of attention.
+template <class S, class A = S>
 static const Inner& table() {
-  static const Inner t{Mlp<S>::prepare_x, sizeof(typename S::X), Attention<S>::range, Mlp<S>::up,    Mlp<S>::down,
+  static const Inner t{Mlp<S>::prepare_x, sizeof(typename S::X), Attention<A>::range, Mlp<S>::up,    Mlp<S>::down,
                        Mlp<S>::finish,    fill_half<S>,          read_memory,         matrix_peak<S>};
   return t;
 }

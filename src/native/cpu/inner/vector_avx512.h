@@ -119,4 +119,5 @@ struct Bf16 : FloatPath<WidenBf16> {
     lo = a;
   }
 };
+using Bf16Plain = FloatPath<WidenBf16>;
 using Fp16 = FloatPath<WidenFp16>;
