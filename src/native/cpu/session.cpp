@@ -136,9 +136,9 @@ class CpuSession final : public Session {
       shared_.copies = plan_copies(copy, least, cache, free);
       const double distinct = least * static_cast<double>(shared_.copies);
       if (distinct < kRotationCaches * cache) {
-        reporter.warn(-1, "Free memory allows " + std::to_string(shared_.copies) + " rotation copies; the sparsest " +
-                              "candidate touches " + std::to_string(static_cast<int64_t>(distinct / 1e6)) +
-                              " MB of them, less than 5x the last-level cache of " +
+        reporter.warn(-1, "Free memory allows " + std::to_string(shared_.copies) + " rotation copies, of which the " +
+                              "sparsest candidate touches " + std::to_string(static_cast<int64_t>(distinct / 1e6)) +
+                              " MB, less than 5x the last-level cache of " +
                               std::to_string(static_cast<int64_t>(cache / 1e6)) + " MB");
       }
     }
