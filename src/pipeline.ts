@@ -1,7 +1,7 @@
 import type { Backend, Progress } from './backends/backend.js';
 import type { Candidate, Cell } from './core/cell.js';
 import type { Ceilings } from './core/environment.js';
-import type { Outcome } from './core/outcome.js';
+import type { CellRecord } from './core/outcome.js';
 import type { SweepPlan } from './core/plan.js';
 import type { Row } from './core/row.js';
 import { buildRows, type RunFacts } from './report/row.js';
@@ -9,14 +9,6 @@ import { precisionWarnings } from './stats/precision.js';
 import { summarizeCell } from './stats/summarize.js';
 import { boundOf } from './theory/roofline.js';
 import { trafficOf } from './theory/traffic.js';
-
-/** One cell that is done: what was measured and when. */
-export interface CellRecord {
-  readonly cell: Cell;
-  readonly outcome: Outcome;
-  /** ISO 8601, UTC */
-  readonly timestamp: string;
-}
 
 export interface RowContext {
   readonly run: Omit<RunFacts, 'timestamp'>;

@@ -1,11 +1,7 @@
-import type { BackendName, Cell, Dtype } from '../core/cell.js';
+import type { BackendName, Cell, Dtype, IndexPattern } from '../core/cell.js';
 import type { Ceilings, DeviceFacts } from '../core/environment.js';
 import type { Outcome } from '../core/outcome.js';
 import type { SamplingOptions } from '../core/plan.js';
-
-export const INDEX_PATTERNS = ['random', 'first', 'last', 'every-second', 'explicit'] as const;
-/** How the active groups or neurons of a selective candidate are drawn. */
-export type IndexPattern = (typeof INDEX_PATTERNS)[number];
 
 /** Verify and time the candidates of a cell. */
 export interface MeasureRequest {

@@ -8,7 +8,7 @@ import { type EnvironmentFile, environmentDifferences, readEnvironment } from '.
 import { prepareFolder, RESULT_FILES } from '../sinks/folder.js';
 import { planDocument, type PlanFile, readPlan } from '../sinks/plan-file.js';
 import { readRowsCsv, readSamples } from '../sinks/read.js';
-import type { CellRecord } from '../sinks/samples-line.js';
+import type { CellRecord } from '../core/outcome.js';
 import { FORMATS } from '../sinks/sink.js';
 import { oneOf } from './flags.js';
 import { exitCodeOf, printRows } from './sweep-run.js';

@@ -17,6 +17,10 @@ export type CacheMode = (typeof CACHE_MODES)[number];
 export const BACKENDS = ['cpu', 'cuda'] as const;
 export type BackendName = (typeof BACKENDS)[number];
 
+export const INDEX_PATTERNS = ['random', 'first', 'last', 'every-second', 'explicit'] as const;
+/** How the active groups or neurons of a selective candidate are drawn. */
+export type IndexPattern = (typeof INDEX_PATTERNS)[number];
+
 /** One kernel with its densities; the candidates of a cell share its inputs and are sampled interleaved. */
 export interface Candidate {
   /** Catalog id, `attention/selective-head` */

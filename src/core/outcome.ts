@@ -1,3 +1,5 @@
+import type { Cell } from './cell.js';
+
 /** Why a candidate has no latency, or that it has one. A latency exists only on `ok`. */
 export const STATUSES = ['ok', 'incorrect', 'failed', 'skipped'] as const;
 export type Status = (typeof STATUSES)[number];
@@ -60,4 +62,12 @@ export interface Outcome {
   readonly candidates: readonly CandidateOutcome[];
   readonly stop: StopReason;
   readonly warnings: readonly string[];
+}
+
+/** One cell that is done: what was measured and when; enough to build its rows again. */
+export interface CellRecord {
+  readonly cell: Cell;
+  readonly outcome: Outcome;
+  /** When it was measured, ISO 8601 in UTC */
+  readonly timestamp: string;
 }

@@ -9,18 +9,17 @@ import {
   type Cell,
   cellKey,
   type Dtype,
+  type IndexPattern,
   type Scope,
   VARIANTS,
 } from '../core/cell.js';
 import { type Activation, groupSize, type ModelShape } from '../core/model-shape.js';
 
-export type VerifyPattern = 'random' | 'first' | 'last' | 'every-second' | 'explicit';
-
 /** One problem whose candidates are compared with the reference, or must be refused. */
 export interface VerifyCase {
   readonly title: string;
   readonly cell: Cell;
-  readonly indexPattern: VerifyPattern;
+  readonly indexPattern: IndexPattern;
   readonly indices: readonly number[] | null;
   /** `refused`: the indices are wrong on purpose and must be refused with an error before a kernel sees them. */
   readonly expect: 'ok' | 'refused';
@@ -36,7 +35,7 @@ export interface VerifyCasesInput {
   readonly randomCases: number;
 }
 
-const PATTERNS: readonly VerifyPattern[] = ['random', 'first', 'last', 'every-second'];
+const PATTERNS: readonly IndexPattern[] = ['random', 'first', 'last', 'every-second'];
 const KV_LENS = [1, 63, 64, 65, 1000];
 const BATCHES = [1, 3, 8, 17, 64, 65, 512];
 /** head_dim and GQA ratio; the kernels of the CPU take any multiple of 8 up to 256, those of CUDA these four. */
@@ -121,7 +120,7 @@ interface CaseShape {
   readonly scope: Scope;
   readonly batchSize: number;
   readonly kvLen: number | null;
-  readonly pattern: VerifyPattern;
+  readonly pattern: IndexPattern;
   readonly active: readonly number[];
 }
 

@@ -8,7 +8,8 @@ import { appendLine, cutFile, probeWritable, replaceFile } from './durable.js';
 import { FolderLock } from './lock.js';
 import { planDocument, type PlanFile } from './plan-file.js';
 import { readSamples, type SamplesFile } from './read.js';
-import { recordToLine, type CellRecord } from './samples-line.js';
+import type { CellRecord } from '../core/outcome.js';
+import { recordToLine } from './samples-line.js';
 
 /** What a result folder always holds. */
 export const RESULT_FILES = {

@@ -4,7 +4,8 @@ import { TraceError } from '../core/errors.js';
 import { ROW_SCHEMA_VERSION, type Row } from '../core/row.js';
 import { checkRow } from '../report/check-row.js';
 import { COLUMNS, COLUMN_HEADERS, type Column } from '../report/columns.js';
-import { lineToRecord, type CellRecord } from './samples-line.js';
+import type { CellRecord } from '../core/outcome.js';
+import { lineToRecord } from './samples-line.js';
 
 /** What samples.jsonl holds. */
 export interface SamplesFile {

@@ -7,19 +7,11 @@ import {
   type CandidateNotMeasured,
   type CandidateOk,
   type CandidateOutcome,
-  type Outcome,
+  type CellRecord,
   type Verification,
 } from '../core/outcome.js';
 import { escapeJsonForTerminal } from '../report/sanitize.js';
 import { toCamelCase, toSnakeCase, type SnakeKeys } from './snake-case.js';
-
-/** One line of samples.jsonl: a cell with everything that was measured of it, enough to build its rows again. */
-export interface CellRecord {
-  readonly cell: Cell;
-  readonly outcome: Outcome;
-  /** When it was measured, ISO 8601 in UTC */
-  readonly timestamp: string;
-}
 
 /** JSON has no NaN and no infinity, and a failed check may well have found one: they are written as text. */
 const nonFinite = (_key: string, value: unknown): unknown =>

@@ -55,7 +55,12 @@ function regularizedBeta(x: number, a: number, b: number): number {
 export function studentUpperTail(t: number, df: number): number {
   if (!(df > 0)) throw new InternalError(`Expected degrees of freedom above 0 for df, got ${df}`);
   if (Number.isNaN(t)) throw new InternalError('Expected a number for t, got NaN');
-  const half = regularizedBeta(df / (df + t * t), df / 2, 0.5) / 2;
+  // Near the centre df / (df + t^2) rounds to 1 and would lose t; its complement keeps it. In the tail it is the other
+  // way round.
+  const half =
+    t * t < df
+      ? (1 - regularizedBeta((t * t) / (df + t * t), 0.5, df / 2)) / 2
+      : regularizedBeta(df / (df + t * t), df / 2, 0.5) / 2;
   return t >= 0 ? half : 1 - half;
 }
 

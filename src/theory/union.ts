@@ -83,8 +83,3 @@ export function unionSamplingError(law: UnionLaw, batchSize: number, neurons: nu
   const variance = Number.isFinite(ratio) ? Math.exp(2 * once) * ratio : Math.exp(twice) - Math.exp(2 * once);
   return Math.sqrt(Math.max(0, variance) / neurons);
 }
-
-/** Mean activation probability of one neuron, u(1). */
-export function meanActivation(law: UnionLaw): number {
-  return law.kind === 'independent' ? law.p : law.alpha / (law.alpha + law.beta);
-}

@@ -1,6 +1,14 @@
-import { activeGroups, type Cell, type Dtype, DTYPES, type Scope } from '../../core/cell.js';
+import {
+  activeGroups,
+  INDEX_PATTERNS,
+  type IndexPattern,
+  type Cell,
+  type Dtype,
+  DTYPES,
+  type Scope,
+} from '../../core/cell.js';
 import { type Activation, ACTIVATIONS } from '../../core/model-shape.js';
-import { INDEX_PATTERNS, type IndexPattern, type MeasureRequest, type VerifyRequest } from '../backend.js';
+import type { MeasureRequest, VerifyRequest } from '../backend.js';
 import type { NativeCandidate, NativeCellRequest, NativeOptions, NativeProblem } from './addon.js';
 
 /** Order of PolarScope in src/native/abi.h. */

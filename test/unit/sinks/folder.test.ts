@@ -19,7 +19,8 @@ import type { SweepPlan } from '../../../src/core/plan.js';
 import { csvHeader, csvRows } from '../../../src/sinks/csv.js';
 import { prepareFolder } from '../../../src/sinks/folder.js';
 import { readRowsCsv, readSamples } from '../../../src/sinks/read.js';
-import { recordToLine, type CellRecord } from '../../../src/sinks/samples-line.js';
+import type { CellRecord } from '../../../src/core/outcome.js';
+import { recordToLine } from '../../../src/sinks/samples-line.js';
 import {
   attentionCell,
   failed,

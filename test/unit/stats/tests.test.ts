@@ -39,6 +39,10 @@ describe('distributions', () => {
     );
   });
 
+  it.each([1.570796369566455e-9, 1e-7, -3e-9])('keeps a t of %s, whose square is lost beside 1', (t) => {
+    expect(Math.abs(studentUpperTail(t, 1) - (0.5 - Math.atan(t) / Math.PI))).toBeLessThan(1e-15);
+  });
+
   it.each([
     [1, 12.706204736174694],
     [2, 4.302652729749462],

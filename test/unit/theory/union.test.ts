@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { UnionLaw } from '../../../src/core/union.js';
-import { logInactive, meanActivation, unionDensity, unionSamplingError } from '../../../src/theory/union.js';
+import { logInactive, unionDensity, unionSamplingError } from '../../../src/theory/union.js';
 
 const fixture = JSON.parse(
   readFileSync(new URL('../../fixtures/union/log_inactive.json', import.meta.url), 'utf8'),
@@ -63,7 +63,7 @@ describe('unionDensity', () => {
         expect(u).toBeGreaterThanOrEqual(0);
         expect(u).toBeLessThanOrEqual(1);
         expect(unionDensity(law, 2 * n)).toBeGreaterThanOrEqual(u);
-        const independent = unionDensity({ kind: 'independent', p: meanActivation(law) }, n);
+        const independent = unionDensity({ kind: 'independent', p: unionDensity(law, 1) }, n);
         expect(u).toBeLessThanOrEqual(independent * (1 + 1e-9));
       }),
     );
