@@ -9,8 +9,8 @@ function titleOf(q: Quantity): string {
   switch (q.kind) {
     case 'speedup':
       return `speedup of ${q.kernel} over the fastest dense`;
-    case 'latency':
-      return `time of ${q.kernel}`;
+    case 'relative-latency':
+      return `time of ${q.kernel} over its time at full density`;
     case 'ratio':
       return `time of ${q.top} over ${q.bottom}`;
     case 'share':
@@ -20,7 +20,7 @@ function titleOf(q: Quantity): string {
 
 const UNITS: Readonly<Record<Quantity['kind'], string>> = {
   speedup: 'x',
-  latency: 'us',
+  'relative-latency': 'x',
   ratio: 'x',
   share: '%',
 };
@@ -119,6 +119,14 @@ function neededPoints(
   );
 }
 
+/** An interval wider than the tolerance overlaps almost anything: said, so that nobody takes luck for agreement. */
+function noiseNote({ value, interval }: Finding): string | null {
+  if (value === null || interval === null) return null;
+  const half = Math.max(value - interval.low, interval.high - value) / value;
+  if (half <= NUMBER_TOLERANCE) return null;
+  return `the interval is +-${(100 * half).toFixed(0)} %: too noisy to tell, measure again on a quiet machine`;
+}
+
 /** What stands between our number and the paper's when physics does. */
 function boundNote(bound: number, paper: number, slow: number | null): string {
   const slower =
@@ -166,11 +174,13 @@ export function evaluateClaim(
   const isSpeedup = claim.quantity.kind === 'speedup';
   const boundUnderPaper = isSpeedup && bound !== null && paperValue !== null && bound < paperValue;
   const slowBaseline = isNumber && spec.at !== null ? slowBaselineRatio(claim, spec.at, data) : null;
+  const physics = boundUnderPaper ? boundNote(bound, paperValue, slowBaseline) : null;
+  const notes = [finding.reason, physics, isNumber ? noiseNote(finding) : null].filter((n) => n !== null);
   return {
     ...about,
     ...described,
     verdict: verdictOf(finding, paperValue),
-    reason: boundUnderPaper ? boundNote(bound, paperValue, slowBaseline) : finding.reason,
+    reason: notes.length === 0 ? null : notes.join('; '),
     value: finding.value,
     interval: finding.interval,
     bound,

@@ -7,7 +7,8 @@ import { paperSeries, type PaperSpec, type PaperValue } from './paper.js';
 export type Quantity =
   /** Over the fastest dense kernel of the same cell */
   | { readonly kind: 'speedup'; readonly kernel: string }
-  | { readonly kind: 'latency'; readonly kernel: string }
+  /** Over the time at the last x */
+  | { readonly kind: 'relative-latency'; readonly kernel: string }
   /** Time of `top` over time of `bottom`: kernel ids, or scopes for the fastest dense kernel of one */
   | { readonly kind: 'ratio'; readonly top: string; readonly bottom: string }
   /** Per cent of a decode step that a module takes */
@@ -64,7 +65,7 @@ const paper = z.strictObject({
 
 const quantity = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('speedup'), kernel: text }),
-  z.strictObject({ kind: z.literal('latency'), kernel: text }),
+  z.strictObject({ kind: z.literal('relative-latency'), kernel: text }),
   z.strictObject({ kind: z.literal('ratio'), top: text, bottom: text }),
   z.strictObject({ kind: z.literal('share'), kernel: text, module: text }),
 ]) satisfies z.ZodType<Quantity>;

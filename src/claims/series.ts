@@ -103,7 +103,7 @@ function latencyRatio(top: Found, bottom: Found): Value {
     value: ratio(a.value, b.value),
     interval: interval(low, high),
     bound: ratio(a.bound, b.bound),
-    rows: [...a.rows, ...b.rows],
+    rows: [...new Set([...a.rows, ...b.rows])],
     reason: null,
   };
 }
@@ -123,14 +123,14 @@ function share(data: ClaimData, found: Found, quantity: Extract<Quantity, { kind
   return { value: 100 * part.share, interval: null, bound: null, rows: [line], reason: null };
 }
 
-function valueAt(claim: MeasuredClaim, data: ClaimData, x: number): Value {
+function valueAt(claim: MeasuredClaim, data: ClaimData, x: number, lastX: number): Value {
   const { quantity } = claim;
   const of = (kernel: string): Found => find(data, claim, kernel, x);
   switch (quantity.kind) {
     case 'speedup':
       return speedup(data, of(quantity.kernel));
-    case 'latency':
-      return latency(of(quantity.kernel));
+    case 'relative-latency':
+      return latencyRatio(of(quantity.kernel), find(data, claim, quantity.kernel, lastX));
     case 'ratio':
       return latencyRatio(of(quantity.top), of(quantity.bottom));
     case 'share':
@@ -149,7 +149,7 @@ export function seriesOf(
   data: ClaimData,
 ): ClaimPoint[] {
   return spec.x.map((x) => ({
-    ...valueAt(claim, data, x),
+    ...valueAt(claim, data, x, spec.x.at(-1) ?? x),
     x,
     paper: full || claim.axis === 'density' ? (claim.paper.find((p) => p.x === x)?.value ?? null) : null,
   }));

@@ -28,7 +28,7 @@ export const NUMBER_TOLERANCE = 0.1;
  */
 export const TREND_TOLERANCE = 0.05;
 
-/** "Linear within 10 %". */
+/** "Linear within 10 %": of the value at full density. */
 export const LINEAR_TOLERANCE = 0.1;
 
 /** Largest share of the time at full density that may not depend on the density: a flat line is not "nearly linear". */
@@ -96,26 +96,23 @@ function noFall(points: readonly Measured[]): Finding {
   return { ...worst, holds: reason === null, reason };
 }
 
-/** Least squares of relative errors: the line that minimises sum ((a + b x - y) / y)^2. */
-function relativeLine(points: readonly Measured[]): { fixed: number; slope: number } {
-  let [sw, sx, sxx, sy, sxy] = [0, 0, 0, 0, 0];
-  for (const { x, value } of points) {
-    const weight = 1 / value ** 2;
-    sw += weight;
-    sx += weight * x;
-    sxx += weight * x * x;
-    sy += weight * value;
-    sxy += weight * x * value;
-  }
-  const slope = (sw * sxy - sx * sy) / (sw * sxx - sx * sx);
-  return { fixed: (sy - slope * sx) / sw, slope };
+/** Least squares. */
+function lineThrough(points: readonly Measured[]): { fixed: number; slope: number } {
+  const mean = (of: (p: Measured) => number): number =>
+    points.reduce((sum, p) => sum + of(p), 0) / points.length;
+  const [x, y] = [mean((p) => p.x), mean((p) => p.value)];
+  const slope = mean((p) => (p.x - x) * (p.value - y)) / mean((p) => (p.x - x) ** 2);
+  return { fixed: y - slope * x, slope };
 }
 
-/** Every point within 10 % of a line through the series, little of it independent of x. Value: largest deviation in %. */
+/**
+ * Every point near the line through the series, little of which is independent of x.
+ * Value: the largest distance from the line, in per cent of the last value.
+ */
 function linear(points: readonly Measured[]): Finding {
-  const { fixed, slope } = relativeLine(points);
+  const { fixed, slope } = lineThrough(points);
   const [, last] = ends(points);
-  const deviations = points.map((p) => Math.abs(fixed + slope * p.x - p.value) / p.value);
+  const deviations = points.map((p) => Math.abs(fixed + slope * p.x - p.value) / last.value);
   const worst = Math.max(...deviations);
   const fixedShare = fixed / (fixed + slope * last.x);
   const said = `${(100 * fixedShare).toFixed(0)} % of the time at ${last.x} does not depend on x`;
