@@ -124,7 +124,7 @@ function noiseNote({ value, interval }: Finding): string | null {
   if (value === null || interval === null) return null;
   const half = Math.max(value - interval.low, interval.high - value) / value;
   if (half <= NUMBER_TOLERANCE) return null;
-  return `the interval is +-${(100 * half).toFixed(0)} %: too noisy to tell, measure again on a quiet machine`;
+  return `the interval is ±${(100 * half).toFixed(0)} %: too noisy to tell, measure again on a quiet machine`;
 }
 
 /** What stands between our number and the paper's when physics does. */

@@ -1,4 +1,5 @@
 import type { ClaimTest } from '../core/claim.js';
+import { crossingOf } from '../core/crossing.js';
 import { InternalError } from '../core/errors.js';
 import type { Interval } from '../core/summary.js';
 
@@ -131,17 +132,6 @@ function slowerThanDense(points: readonly Measured[]): Finding {
   const best = points.reduce((a, b) => (b.value > a.value ? b : a));
   const reason = faster.length === 0 ? null : `not slower at ${faster.map((p) => p.x).join(', ')}`;
   return { value: best.value, interval: best.interval, holds: faster.length === 0, reason };
-}
-
-/** Where a series first reaches 1, interpolated in the logarithms of both axes; null where it never does. */
-function crossingOf(series: readonly { x: number; value: number }[]): number | null {
-  for (const [i, point] of series.entries()) {
-    const before = series[i - 1];
-    if (before === undefined || before.value >= 1 || point.value < 1) continue;
-    const share = -Math.log(before.value) / (Math.log(point.value) - Math.log(before.value));
-    return before.x * (point.x / before.x) ** share;
-  }
-  return null;
 }
 
 function crossing(points: readonly Measured[]): Finding {

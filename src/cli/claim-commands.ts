@@ -29,6 +29,9 @@ export function claimCommands(terminal: Terminal, pending: Pending): Command[] {
       .addOption(
         flag('scale', 'name', "full: the paper's shapes, small: shapes of seconds (default: by backend)"),
       )
+      .addOption(
+        flag('device-spec', 'list', 'predict polar maps for devices that are not at hand (configs/devices)'),
+      )
       .addOption(flag('threads', 'n', 'CPU threads, 0 = all'))
       .addOption(flag('max-time', 'seconds', 'stop sampling a cell after this, whatever its noise'))
       .addOption(
@@ -45,6 +48,17 @@ export function claimCommands(terminal: Terminal, pending: Pending): Command[] {
       .action((names: string[], options: Record<string, unknown>, command: Command) => {
         pending.run = async () =>
           (await import('./reproduce.js')).reproduce(names, options, command, terminal);
+      }),
+    new Command('report')
+      .description('write one self-contained HTML page, Markdown and SVG plots from saved results')
+      .argument('<dir>', 'result folder of a sweep or of reproduce')
+      .addOption(flag('out', 'dir', 'absent or empty folder for the files (default: the result folder)'))
+      .addOption(
+        flag('device-spec', 'list', 'predict polar maps for devices that are not at hand (configs/devices)'),
+      )
+      .addOption(booleanFlag('quiet', 'no progress on stderr'))
+      .action((folder: string, options: Record<string, unknown>) => {
+        pending.run = async () => (await import('./report.js')).report(folder, options, terminal);
       }),
   ];
 }

@@ -3,6 +3,7 @@ import { type BackendName, BACKENDS } from '../core/cell.js';
 import { CLAIM_SCALES, type ClaimScale } from '../core/claim.js';
 import { OPTION_LIMITS } from '../plan/schema.js';
 import { chosenClaims } from './claims-file.js';
+import { deviceSpecList } from './device-specs.js';
 import { hangSeconds, numberFlag, oneOf } from './flags.js';
 
 export const CLAIM_FORMATS = ['table', 'csv', 'json'] as const;
@@ -16,6 +17,8 @@ export interface ReproduceInvocation {
   readonly scale: ClaimScale | null;
   readonly threads: number | null;
   readonly maxTimeS: number | null;
+  /** Names in configs/devices */
+  readonly deviceSpecs: readonly string[];
   readonly out: string | null;
   readonly format: ClaimFormat;
   readonly hangSeconds: number;
@@ -45,6 +48,7 @@ export function reproduceInvocation(names: readonly string[], options: Options):
     scale: scale === undefined ? null : oneOf('scale', CLAIM_SCALES, scale),
     threads: number('threads', 'threads', OPTION_LIMITS.threads, true),
     maxTimeS: number('max-time', 'maxTime', OPTION_LIMITS.maxTimeS, false),
+    deviceSpecs: deviceSpecList(text('deviceSpec')),
     out: text('out') ?? null,
     format: oneOf('format', CLAIM_FORMATS, text('format') ?? 'table'),
     hangSeconds: hangSeconds(text('hangTimeout')),

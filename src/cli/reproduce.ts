@@ -9,7 +9,7 @@ import { EXIT, UsageError } from '../core/errors.js';
 import { quoted } from '../core/json.js';
 import type { Row } from '../core/row.js';
 import { CLAIM_FILES, claimsCsv, readBreakdown, writeClaims } from '../sinks/claim-files.js';
-import { CLAIM_HEADINGS, claimCounts, claimLine, claimNotes } from '../sinks/claim-display.js';
+import { CLAIM_HEADINGS, claimCounts, claimLine, claimNotes } from '../report/claim-text.js';
 import { jsonDocument } from '../sinks/json.js';
 import { prepareFolder, reopenFolder, type ResultFolder } from '../sinks/folder.js';
 import type { PlanFile } from '../sinks/plan-file.js';
@@ -86,6 +86,8 @@ async function writeResults(run: Run, claims: readonly ClaimResult[]): Promise<v
   writeClaims(run.folder.path, claims);
   const { writeClaimPlots } = await import('../sinks/plots-claim.js');
   await writeClaimPlots(run.folder.path, claims);
+  const { makeReport } = await import('./report.js');
+  await makeReport(run.folder.path, run.folder.path, [], run.folder.path);
 }
 
 async function measureAndJudge(run: Run): Promise<number> {
@@ -122,7 +124,7 @@ async function measureAndJudge(run: Run): Promise<number> {
     );
   }
   await printClaims(claims, run.format, terminal);
-  say(terminal, `verdicts, tables and plots are in ${folder.path}`);
+  say(terminal, `verdicts, tables, plots and report.html are in ${folder.path}`);
   return exitCode;
 }
 
@@ -155,7 +157,13 @@ async function fresh(invocation: ReproduceInvocation, terminal: Terminal): Promi
     // The paper's shapes need the bandwidth of a data-centre GPU: hours on a CPU.
     const scale = invocation.scale ?? (name === 'cpu' ? 'small' : 'full');
     const planned = planReproduce(claims, { scale, backend: name, device, threads, maxTimeS });
-    const request = { claims: claims.map((c) => c.id), scale, threads, maxTimeS, deviceSpecs: [] };
+    const request = {
+      claims: claims.map((c) => c.id),
+      scale,
+      threads,
+      maxTimeS,
+      deviceSpecs: invocation.deviceSpecs,
+    };
     announce(chosen, { planned, request }, terminal);
     if (invocation.dryRun) {
       await printPlan(planned.plan, chosen.facts, terminal);

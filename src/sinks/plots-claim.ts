@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { TopLevelSpec } from 'vega-lite';
 import type { ClaimAxis, ClaimResult } from '../core/claim.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
-import { claimNumber, claimOurs } from './claim-display.js';
+import { claimNumber, claimOurs } from '../report/claim-text.js';
 import { CLAIM_FILES } from './claim-files.js';
 import { replaceFile } from './durable.js';
 import {
@@ -122,7 +122,7 @@ export async function claimSvg(claim: ClaimResult, titled = true): Promise<strin
   const heading = { text: sanitizeForTerminal(title), subtitle: linesOf(sanitizeForTerminal(subtitle)) };
   return renderSvg({
     $schema: SCHEMA,
-    config: PLOT_CONFIG,
+    config: { ...PLOT_CONFIG, aria: titled },
     ...(titled ? { title: { ...heading, offset: 26 } } : {}),
     width: 560,
     height: 280,

@@ -77,14 +77,16 @@ export async function unionByLayerSvg(
  * @param points rows to show as points, layers or means
  * @param law rows of the law, of the same layers; drawn dashed beyond `lastBatch`
  * @param lastBatch largest batch size that is not an extrapolation
+ * @param titled false inside of a page that has the same words as a caption
  * @returns SVG
  */
 export async function unionByBatchSvg(
-  title: string,
+  name: string,
   subtitle: string,
   points: readonly UnionRow[],
   law: readonly UnionRow[],
   lastBatch: number,
+  titled = true,
 ): Promise<string> {
   const lines = plotPoints(law, 'law');
   const inside = lines.filter((p) => p.batch <= lastBatch).map((p) => ({ ...p, part: 'law' }));
@@ -111,13 +113,14 @@ export async function unionByBatchSvg(
     sort: layers,
     scale: { scheme: 'tableau10' },
   } as const;
+  const title = {
+    text: `Union of active neurons: ${sanitizeForTerminal(name)}`,
+    subtitle: subtitleLines(subtitle),
+  };
   return renderSvg({
     $schema: SCHEMA,
-    config: PLOT_CONFIG,
-    title: {
-      text: `Union of active neurons: ${sanitizeForTerminal(title)}`,
-      subtitle: subtitleLines(subtitle),
-    },
+    config: { ...PLOT_CONFIG, aria: titled },
+    ...(titled ? { title } : {}),
     width: 620,
     height: 320,
     layer: [

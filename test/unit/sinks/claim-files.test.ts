@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 
 import type { ClaimResult } from '../../../src/core/claim.js';
 import { TraceError } from '../../../src/core/errors.js';
-import { claimLine, claimNotes } from '../../../src/sinks/claim-display.js';
+import { claimLine, claimNotes } from '../../../src/report/claim-text.js';
 import { CLAIM_FILES, readBreakdown, readClaims, writeClaims } from '../../../src/sinks/claim-files.js';
 import { claimSvg } from '../../../src/sinks/plots-claim.js';
 import { standalone } from '../../../src/sinks/plot-style.js';

@@ -1,6 +1,6 @@
 import type { ClaimResult } from '../core/claim.js';
-import { sanitizeForTerminal } from '../report/sanitize.js';
-import { NOT_AVAILABLE, threeDigits } from './display.js';
+import { sanitizeForTerminal } from './sanitize.js';
+import { NOT_AVAILABLE, threeDigits } from './format.js';
 
 /** Three digits with the unit: `1.83x`, `67.1 %`, `19.2`. */
 export function claimNumber(value: number | null, unit: string): string {
