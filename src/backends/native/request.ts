@@ -44,6 +44,15 @@ function toProblem(cell: Cell, kvCapacity: number): NativeProblem {
     activation: mlp ? activationNumber(m.activation) : 0,
     gated: mlp && m.gated ? 1 : 0,
     mlpBias: mlp && m.mlpBias ? 1 : 0,
+    norm: 0,
+    qkvBias: 0,
+    outBias: 0,
+    rope: 0,
+    ropeTheta: 0,
+    normEpsilon: 0,
+    numLayers: 0,
+    vocabSize: 0,
+    mlpRouterRank: 0,
     seed: cell.seed,
   };
 }
@@ -60,6 +69,7 @@ function toCandidates(
     indexPattern: c.variant === 'dense' ? 0 : INDEX_PATTERNS.indexOf(pattern),
     dense: c.variant === 'dense' ? 1 : 0,
     indices: c.variant === 'dense' || indices === null ? null : Int32Array.from(indices),
+    layerActiveNeurons: null,
   }));
 }
 
@@ -78,6 +88,7 @@ export function idleOptions(device: number, threads: number): NativeOptions {
     maxTimeS: 1,
     minSampleUs: 0,
     verifyRows: 0,
+    breakdown: 0,
   };
 }
 
@@ -101,6 +112,7 @@ export function measureRequest(request: MeasureRequest): NativeCellRequest {
       maxTimeS: sampling.maxTimeS,
       minSampleUs: sampling.minSampleUs,
       verifyRows: VERIFY_ROWS_BEFORE_TIMING,
+      breakdown: 0,
     },
   };
 }

@@ -28,10 +28,12 @@ function native(overrides: Partial<NativeCandidateResult> = {}): NativeCandidate
       samplesDiscarded: 1,
       energyMj: null,
       setupS: 0.1,
+      residentLayers: 0,
     },
     rounds: Int32Array.of(0, 2),
     samplesNs: Float64Array.of(100, 102),
     clockMhz: Float64Array.of(Number.NaN, 1980),
+    parts: [],
     warnings: [],
     ...overrides,
   };
