@@ -29,9 +29,9 @@ command -v compute-sanitizer > /dev/null || {
 if [[ -n ${POLAR_SMOKE:-} ]]; then
   target=("$POLAR_SMOKE" "$(dirname "$POLAR_SMOKE")/libpolar_cuda.so" verify "${@:-all}" quick)
 elif [[ -x $root/bin/polar-bench ]]; then
-  target=("$root/bin/polar-bench" verify --backend cuda "$@")
+  target=("$root/bin/polar-bench" verify --backend cuda --hang-timeout 600 "$@")
 else
-  target=(node "$root/dist/main.js" verify --backend cuda "$@")
+  target=(node "$root/dist/main.js" verify --backend cuda --hang-timeout 600 "$@")
 fi
 
 # One part of the cases under one tool. Measuring happens in a child process of the CLI, so every process is watched. A

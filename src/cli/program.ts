@@ -52,6 +52,9 @@ function verifyCommand(terminal: Terminal, pending: Pending): Command {
     .addOption(flag('seed', 'n', 'seed of data and random shapes'))
     .addOption(flag('threads', 'n', 'CPU threads, 0 = all'))
     .addOption(flag('random', 'n', 'random shapes per dtype and scope (default: 20)'))
+    .addOption(
+      flag('hang-timeout', 'seconds', 'give a case up after this without a sign of life (default: 60)'),
+    )
     .addOption(flag('repeats', 'n', 'runs compared bit by bit (default: 10)'))
     .addOption(flag('shard', 'I/N', 'check the I-th of N parts (every N-th case)'))
     .addOption(flag('format', 'name', 'table or json (default: table)'))
