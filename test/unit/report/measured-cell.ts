@@ -1,5 +1,5 @@
 import { cellKey, type Candidate, type Cell, type Variant } from '../../../src/core/cell.js';
-import type { ModelShape } from '../../../src/core/model-shape.js';
+import { blockDefaults, type ModelShape } from '../../../src/core/model-shape.js';
 import type {
   CandidateIncorrect,
   CandidateNotMeasured,
@@ -23,6 +23,7 @@ export const SHAPE: ModelShape = {
   activation: 'silu',
   gated: true,
   mlpBias: false,
+  ...blockDefaults('llama'),
   criticalHeadDensity: { value: 0.5, source: 'test' },
   defaultMlpDensity: null,
   referenceKvLen: null,
@@ -39,6 +40,7 @@ function attentionCandidate(kernel: string): Candidate {
     variant,
     activeHeads: dense ? SHAPE.numQoHeads : 4,
     activeNeurons: null,
+    layerActiveNeurons: null,
     densitySource: dense ? 'dense' : 'flag',
   };
 }
@@ -87,6 +89,8 @@ export function okOutcome(
     rotationCopies: 3,
     samplesDiscarded: samplesNs.filter((v) => v === null).length,
     energyMj: null,
+    residentLayers: null,
+    parts: null,
     warnings: [],
     ...more,
   };

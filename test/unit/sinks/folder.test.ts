@@ -63,6 +63,7 @@ const plan: SweepPlan = {
   exclusions: [{ model: 'm\u009b', scope: 'mlp', variant: 'polar', reason: 'r' }],
   sampling: { minSamples: 10, maxSamples: 100, maxNoise: 0.005, maxTimeS: 10, warmup: 3, minSampleUs: 100 },
   threads: 0,
+  breakdown: false,
 };
 
 describe('prepareFolder', () => {

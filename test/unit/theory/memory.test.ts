@@ -4,7 +4,7 @@ import { InternalError } from '../../../src/core/errors.js';
 import { memoryOf, rotationCopies } from '../../../src/theory/memory.js';
 import { candidate, GQA, MHA } from './shapes.js';
 
-const hot = { mode: 'hot', lastLevelCacheBytes: 1e6 } as const;
+const hot = { mode: 'hot', lastLevelCacheBytes: 1e6, freeMemoryBytes: 1e9 } as const;
 
 describe('memoryOf', () => {
   it('adds up an attention cell', () => {
@@ -27,9 +27,14 @@ describe('memoryOf', () => {
       requiredBytes: 768 + 1920 + 24 + 2304 + 960,
       rotationCopies: 1,
       rotationBytes: 768 + 1920 + 24 + 2304 + 960,
+      residentLayers: null,
     });
     // The selective run touches 972 bytes: 5 x 1000 / 972 = 5.1, so six copies; each holds KV and indices again.
-    const cold = memoryOf(cell, { mode: 'cold', lastLevelCacheBytes: 1000 });
+    const cold = memoryOf(cell, {
+      mode: 'cold',
+      lastLevelCacheBytes: 1000,
+      freeMemoryBytes: 1e9,
+    });
     expect(cold.rotationCopies).toBe(6);
     expect(cold.rotationBytes).toBe(cold.requiredBytes + 5 * (1920 + 24));
   });

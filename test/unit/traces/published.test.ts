@@ -175,9 +175,11 @@ describe('mlpDensityFor', () => {
   });
 });
 
+const OPT_66B = { name: 'opt-66b', intermediateSize: 36_864, numLayers: 64 };
+
 describe('layerMlpDensitiesFor', () => {
   test('OPT curves are scaled to the authors’ mean density', () => {
-    const got = layerMlpDensitiesFor({ name: 'opt-66b', intermediateSize: 36_864 }, 64);
+    const got = layerMlpDensitiesFor(OPT_66B, 64, 'router');
     const mean = (got?.densities ?? []).reduce((a, b) => a + b, 0) / 64;
     expect(mean).toBeCloseTo(0.49, 9);
     expect(got?.source).toContain('scaled to mean 0.49');
