@@ -5,7 +5,9 @@ import type {
   CandidateNotMeasured,
   CandidateOk,
   CandidateOutcome,
+  CellRecord,
   Outcome,
+  StepPart,
   Verification,
 } from '../../../src/core/outcome.js';
 
@@ -118,3 +120,38 @@ export function skipped(): CandidateNotMeasured {
 export function outcomeOf(candidates: readonly CandidateOutcome[], more: Partial<Outcome> = {}): Outcome {
   return { candidates, stop: 'precise', warnings: [], ...more };
 }
+
+/** A decode step, dense and polar with other neurons in each of its two layers, both with their parts. */
+export function stepRecord(): CellRecord {
+  const dense: Candidate = {
+    kernel: 'step/dense',
+    variant: 'dense',
+    activeHeads: 8,
+    activeNeurons: 96,
+    layerActiveNeurons: null,
+    densitySource: 'dense',
+  };
+  const polar: Candidate = {
+    ...dense,
+    kernel: 'step/polar',
+    variant: 'polar',
+    activeHeads: 4,
+    activeNeurons: 48,
+    layerActiveNeurons: [32, 64],
+    densitySource: 'flag',
+  };
+  const { key: _key, ...attention } = attentionCell([]);
+  return {
+    cell: cellOf({ ...attention, scope: 'step', candidates: [dense, polar] }),
+    outcome: outcomeOf([
+      okOutcome([4_000, 4_000], { residentLayers: 2, parts: PARTS }),
+      okOutcome([2_000, 2_000], { residentLayers: 1, parts: PARTS.map((p) => ({ ...p, ns: p.ns / 2 })) }),
+    ]),
+    timestamp: '2025-01-01T00:00:00.000Z',
+  };
+}
+
+const PARTS: readonly StepPart[] = [
+  { name: 'attention', ns: 3_000 },
+  { name: 'mlp', ns: 1_000 },
+];
