@@ -2,10 +2,9 @@
 import { execFileSync } from 'node:child_process';
 import { createRequire } from 'node:module';
 
-const getClangFormatPath = createRequire(import.meta.url)('clang-format-node');
+const { clangFormatPath } = createRequire(import.meta.url)('clang-format-node');
 const files = execFileSync('git', ['ls-files', '*.h', '*.cpp', '*.cu', '*.cuh'], { encoding: 'utf8' })
   .split('\n')
   .filter((file) => file !== '');
 const mode = process.argv.includes('--check') ? ['--dry-run', '--Werror'] : ['-i'];
-const path = typeof getClangFormatPath === 'function' ? getClangFormatPath() : getClangFormatPath.default();
-execFileSync(path, [...mode, ...files], { stdio: 'inherit' });
+execFileSync(clangFormatPath, [...mode, ...files], { stdio: 'inherit' });

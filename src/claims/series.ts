@@ -1,5 +1,5 @@
 import { activeCount } from '../core/cell.js';
-import type { BreakdownRow, ClaimAxis, ClaimPoint } from '../core/claim.js';
+import type { ClaimAxis, ClaimPoint, StepShare } from '../core/claim.js';
 import { groupSize, type ModelShape } from '../core/model-shape.js';
 import type { Row } from '../core/row.js';
 import type { Interval } from '../core/summary.js';
@@ -15,7 +15,7 @@ export interface NumberedRow {
 export interface ClaimData {
   /** The rows that the claim's own sweeps plan, of one run */
   readonly rows: readonly NumberedRow[];
-  readonly breakdown: readonly BreakdownRow[];
+  readonly breakdown: readonly StepShare[];
   /** The shape of every model in rows */
   readonly models: readonly ModelShape[];
 }

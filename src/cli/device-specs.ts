@@ -10,7 +10,6 @@ import { DEFAULT_MLP_DENSITY, defaultHeadDensity } from '../plan/defaults.js';
 import { type DeviceSpec, type PolarMap, predictedPolarMap } from '../report/polar-map.js';
 import type { StepDensities } from '../theory/decode-step.js';
 import { layerMlpDensitiesFor } from '../traces/mlp-density.js';
-import { publishedTopkMean } from '../traces/published.js';
 
 /** Devices that are not at hand: configs/devices. */
 const FOLDER = new URL('../../configs/devices/', import.meta.url);
@@ -62,11 +61,9 @@ const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0
 /** What a decode step of the model computes at a batch size: published densities, and a dense MLP for gated models. */
 function densitiesAt(model: ModelShape, batchSize: number): StepDensities {
   const heads = defaultHeadDensity(model).density;
-  const layers = layerMlpDensitiesFor(model, batchSize)?.densities;
-  if (layers !== undefined) return { heads, mlp: mean(layers) };
-  const table = publishedTopkMean(model.name)?.points.find((p) => p.batchSize === batchSize);
-  const own = table?.density ?? model.defaultMlpDensity?.value ?? null;
-  return { heads, mlp: own ?? (model.gated ? null : DEFAULT_MLP_DENSITY) };
+  const layers = model.gated ? null : layerMlpDensitiesFor(model, batchSize, 'router');
+  if (layers !== null) return { heads, mlp: mean(layers.densities) };
+  return { heads, mlp: model.defaultMlpDensity?.value ?? (model.gated ? null : DEFAULT_MLP_DENSITY) };
 }
 
 /** The predicted polar maps of some models on some devices. */

@@ -29,8 +29,6 @@ export interface PlannedClaim {
   readonly models: readonly ModelShape[];
   /** Why nothing of it can be planned; null: it is */
   readonly unavailable: string | null;
-  /** It needs the shares of the modules of a step */
-  readonly breakdown: boolean;
 }
 
 export interface ReproducePlan {
@@ -54,14 +52,12 @@ function missingScope(sweep: ClaimSweep, backend: BackendName): string | null {
 }
 
 function expand(sweep: ClaimSweep, settings: ReproduceSettings): SweepPlan {
-  // Shares are a by-product of measuring a step, not a setting of the sweep file.
-  const { breakdown: _breakdown, ...file } = sweep;
   const {
     models,
     backend: _backend,
     mlpTopk: _mlpTopk,
     ...config
-  } = parseSweepConfig(JSON.stringify(file), 'a claim');
+  } = parseSweepConfig(JSON.stringify(sweep), 'a claim');
   const small = settings.scale === 'small';
   const request: SweepRequest = {
     maxTimeS: settings.maxTimeS ?? (small ? SMALL_MAX_TIME_S : undefined),
@@ -76,7 +72,7 @@ function expand(sweep: ClaimSweep, settings: ReproduceSettings): SweepPlan {
 }
 
 function planClaim(claim: Claim, settings: ReproduceSettings): { planned: PlannedClaim; plans: SweepPlan[] } {
-  const nothing = { claim, cells: [], models: [], breakdown: false };
+  const nothing = { claim, cells: [], models: [] };
   if (isBlocked(claim)) return { planned: { ...nothing, unavailable: null }, plans: [] };
   const { sweeps } = claim.scales[settings.scale];
   const gap = sweeps.map((sweep) => missingScope(sweep, settings.backend)).find((scope) => scope !== null);
@@ -87,8 +83,7 @@ function planClaim(claim: Claim, settings: ReproduceSettings): { planned: Planne
   const plans = sweeps.map((sweep) => expand(sweep, settings));
   const cells = plans.flatMap((plan) => plan.cells);
   const models = [...new Map(cells.map((c) => [c.model.name, c.model])).values()];
-  const breakdown = sweeps.some((sweep) => sweep['breakdown'] === true);
-  return { planned: { claim, cells, models, unavailable: null, breakdown }, plans };
+  return { planned: { claim, cells, models, unavailable: null }, plans };
 }
 
 /** An empty plan needs sampling settings too; they are those of any expansion. */
@@ -126,6 +121,7 @@ export function planReproduce(claims: readonly Claim[], settings: ReproduceSetti
       exclusions: [...exclusions.values()],
       sampling,
       threads,
+      breakdown: plans.some((p) => p.breakdown),
     },
   };
 }

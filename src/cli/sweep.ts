@@ -11,10 +11,11 @@ import { chooseBackend, type ChosenBackend } from './backend-choice.js';
 import { defaultFolder } from './default-folder.js';
 import { densitySources } from './density-sources.js';
 import { printPlan } from './dry-run.js';
+import { printResults } from './print-rows.js';
 import { reproCommand } from './repro.js';
 import { readEarlierRun, type ResumeInvocation, resumeInvocation } from './resume.js';
 import { loadModels, type SweepInvocation, sweepInvocation } from './sweep-request.js';
-import { measureSweep, printRows, type SweepJob } from './sweep-run.js';
+import { measureSweep, type SweepJob } from './sweep-run.js';
 import { say, type Terminal, warn } from './terminal.js';
 
 function planOf(
@@ -89,7 +90,7 @@ async function resumeSweep(given: string, invocation: ResumeInvocation, terminal
         folder,
         earlier,
         startedAt: new Date().toISOString(),
-        print: (rows) => printRows(rows, invocation.format, terminal),
+        print: (rows, breakdown) => printResults(rows, breakdown, invocation.format, terminal),
         command: 'sweep',
         argv: process.argv.slice(2),
         reproCommand: (cell, candidate) =>
@@ -142,7 +143,7 @@ export async function sweep(
         chosen,
         earlier: null,
         startedAt,
-        print: (rows) => printRows(rows, invocation.format, terminal),
+        print: (rows, breakdown) => printResults(rows, breakdown, invocation.format, terminal),
         command: 'sweep',
         argv: process.argv.slice(2),
         reproCommand: (cell: Cell, candidate) =>

@@ -75,16 +75,13 @@ export interface ClaimResult {
   readonly points: readonly ClaimPoint[];
 }
 
-/** One line of breakdown.csv: the share of a module in one decode step. */
-export interface BreakdownRow {
-  readonly run_id: string;
+/** The share of a module in one decode step: what claims need of a line of breakdown.csv. */
+export interface StepShare {
   readonly model: string;
   readonly batch_size: number;
   readonly kv_len: number | null;
-  readonly variant: string;
   readonly kernel: string;
   readonly module: string;
-  readonly latency_us: number;
   /** Fraction 0..1; the shares of a step sum to 1 */
   readonly share: number;
 }

@@ -52,6 +52,15 @@ PolarProblem read_problem(const Napi::Object& o) {
   p.activation = int32_field(o, "activation");
   p.gated = int32_field(o, "gated");
   p.mlp_bias = int32_field(o, "mlpBias");
+  p.norm = int32_field(o, "norm");
+  p.qkv_bias = int32_field(o, "qkvBias");
+  p.out_bias = int32_field(o, "outBias");
+  p.rope = int32_field(o, "rope");
+  p.rope_theta = number_field(o, "ropeTheta");
+  p.norm_epsilon = number_field(o, "normEpsilon");
+  p.num_layers = integer_field(o, "numLayers");
+  p.vocab_size = integer_field(o, "vocabSize");
+  p.mlp_router_rank = integer_field(o, "mlpRouterRank");
   const int64_t seed = integer_field(o, "seed");
   if (seed < 0) wrong(o.Env(), "an integer that is not negative", "seed");
   p.seed = static_cast<uint64_t>(seed);
@@ -72,6 +81,7 @@ PolarOptions read_options(const Napi::Object& o) {
   p.max_time_s = number_field(o, "maxTimeS");
   p.min_sample_us = number_field(o, "minSampleUs");
   p.verify_rows = integer_field(o, "verifyRows");
+  p.breakdown = int32_field(o, "breakdown");
   return p;
 }
 
@@ -91,6 +101,18 @@ void read_candidate(const Napi::Object& o, CellRequest& request) {
     c.num_indices = static_cast<int64_t>(request.index_lists.back().size());
   } else if (!indices.IsNull() && !indices.IsUndefined()) {
     wrong(o.Env(), "an Int32Array or null", "indices");
+  }
+  const Napi::Value layers = o.Get("layerActiveNeurons");
+  if (layers.IsTypedArray() && layers.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array) {
+    const auto list = layers.As<Napi::Int32Array>();
+    // The library reads one entry per layer.
+    if (static_cast<int64_t>(list.ElementLength()) != request.problem.num_layers) {
+      wrong(o.Env(), "one entry per layer", "layerActiveNeurons");
+    }
+    request.layer_lists.emplace_back(list.Data(), list.Data() + list.ElementLength());
+    c.layer_active_neurons = request.layer_lists.back().data();
+  } else if (!layers.IsNull()) {
+    wrong(o.Env(), "an Int32Array or null", "layerActiveNeurons");
   }
   request.candidates.push_back(c);
 }
@@ -133,6 +155,7 @@ Napi::Object timing_to_js(Napi::Env env, const PolarTiming& t) {
   o["samplesDiscarded"] = Napi::Number::New(env, static_cast<double>(t.samples_discarded));
   o["energyMj"] = number_or_null(env, t.energy_mj);
   o["setupS"] = Napi::Number::New(env, t.setup_s);
+  o["residentLayers"] = Napi::Number::New(env, static_cast<double>(t.resident_layers));
   return o;
 }
 
@@ -148,6 +171,14 @@ Napi::Object candidate_to_js(Napi::Env env, const CandidateResult& c) {
   o["rounds"] = rounds;
   o["samplesNs"] = doubles(env, c.samples_ns);
   o["clockMhz"] = doubles(env, c.clock_mhz);
+  auto parts = Napi::Array::New(env, c.parts.size());
+  for (size_t i = 0; i < c.parts.size(); ++i) {
+    auto part = Napi::Object::New(env);
+    part["name"] = Napi::String::New(env, c.parts[i].first);
+    part["ns"] = Napi::Number::New(env, c.parts[i].second);
+    parts[i] = part;
+  }
+  o["parts"] = parts;
   o["warnings"] = strings(env, c.warnings);
   return o;
 }

@@ -23,6 +23,7 @@ struct CellRequest {
   std::vector<PolarCandidate> candidates;
   std::deque<std::string> kernel_names;
   std::deque<std::vector<int32_t>> index_lists;
+  std::deque<std::vector<int64_t>> layer_lists;
 };
 
 struct CeilingRequest {
@@ -48,6 +49,7 @@ struct CandidateResult {
   std::vector<double> clock_mhz;
   bool timed = false;
   PolarTiming timing{};
+  std::vector<std::pair<std::string, double>> parts;
   std::vector<std::string> warnings;
   int32_t status = -1;
   std::string code;

@@ -67,6 +67,9 @@ PolarSink make_sink(CellResult& into) {
       r->timing = *t;
     }
   };
+  sink.part = [](void* c, int32_t index, const char* name, double ns) {
+    if (CandidateResult* r = candidate_of(c, index)) r->parts.emplace_back(name, ns);
+  };
   sink.warning = [](void* c, int32_t index, const char* message) {
     CandidateResult* r = candidate_of(c, index);
     (r ? r->warnings : collected(c).warnings).emplace_back(message);

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
 import {
-  type BreakdownRow,
   CLAIM_AXES,
   CLAIM_SCALES,
   CLAIM_TESTS,
@@ -12,8 +11,10 @@ import {
   type ClaimResult,
 } from '../core/claim.js';
 import { TraceError } from '../core/errors.js';
+import { BREAKDOWN_SCHEMA_VERSION, type BreakdownRow } from '../report/step.js';
 import { csvText, type CsvValue } from './csv.js';
 import { replaceFile } from './durable.js';
+import { BREAKDOWN_FILE } from './folder.js';
 
 /** What `reproduce` adds to a result folder. */
 export const CLAIM_FILES = {
@@ -21,7 +22,6 @@ export const CLAIM_FILES = {
   verdicts: 'claims.csv',
   /** One CSV and one SVG per claim */
   folder: 'claims',
-  breakdown: 'breakdown.csv',
 } as const;
 
 const SCHEMA_VERSION = 1;
@@ -145,20 +145,22 @@ const verdictSchema = z
     valueTitle: v.value_title,
   }));
 
-const breakdownSchema = z
-  .strictObject({
-    schema_version: z.string(),
-    run_id: z.string(),
-    model: z.string(),
-    batch_size: z.coerce.number<string>(),
-    kv_len: number,
-    variant: z.string(),
-    kernel: z.string(),
-    module: z.string(),
-    latency_us: z.coerce.number<string>(),
-    share: z.coerce.number<string>(),
-  })
-  .transform(({ schema_version: _version, ...row }): BreakdownRow => row);
+const count = z.union([z.literal('').transform(() => null), z.coerce.number<string>().int()]);
+
+const breakdownSchema = z.strictObject({
+  schema_version: z.literal(String(BREAKDOWN_SCHEMA_VERSION)).transform(Number),
+  run_id: z.string(),
+  model: z.string(),
+  batch_size: z.coerce.number<string>(),
+  kv_len: number,
+  variant: z.string(),
+  kernel: z.string(),
+  module: z.string(),
+  latency_us: z.coerce.number<string>(),
+  share: z.coerce.number<string>().min(0).max(1),
+  active_heads: count,
+  active_neurons: count,
+}) satisfies z.ZodType<BreakdownRow, unknown>;
 
 function readCsv<T>(path: string, schema: z.ZodType<T, unknown>, columns: true | (() => string[])): T[] {
   try {
@@ -203,6 +205,6 @@ export function readClaims(folder: string): ClaimResult[] {
 
 /** breakdown.csv of a folder; empty where there is none. */
 export function readBreakdown(folder: string): BreakdownRow[] {
-  const path = join(folder, CLAIM_FILES.breakdown);
+  const path = join(folder, BREAKDOWN_FILE);
   return existsSync(path) ? readCsv(path, breakdownSchema, true) : [];
 }

@@ -1,11 +1,9 @@
-import { activeCount, DTYPE_BYTES, type Candidate, type Variant } from '../core/cell.js';
+import { activeCount, type Candidate, DTYPE_BYTES, type Variant } from '../core/cell.js';
 import type { Ceilings } from '../core/environment.js';
 import { groupSize, type ModelShape } from '../core/model-shape.js';
 import { boundOf } from './roofline.js';
 import { trafficOf } from './traffic.js';
-
-/** Width of the MLP router's hidden layer: d -> 1024 -> D (Polar Sparsity, appendix C). */
-export const MLP_ROUTER_WIDTH = 1024;
+import type { TrafficProblem } from './work.js';
 
 /** What a predicted step computes. */
 export interface StepDensities {
@@ -33,48 +31,49 @@ function linearUs(batch: number, from: number, to: number, roofs: Roofs): number
   return boundOf({ bytesMoved, flops: 2 * batch * from * to }, roofs).boundUs;
 }
 
-function attentionUs(
-  model: ModelShape,
-  b: number,
-  kvLen: number,
-  density: number | null,
+/** One kernel of one layer at its bound. */
+function kernelUs(
+  problem: TrafficProblem,
+  kernel: string,
+  counts: Pick<Candidate, 'activeHeads' | 'activeNeurons'>,
   roofs: Roofs,
 ): number {
-  const groups = density === null ? model.numKvHeads : activeCount(density, model.numKvHeads);
-  const candidate: Candidate = {
-    kernel: density === null ? 'attention/dense' : 'attention/selective-head',
-    variant: density === null ? 'dense' : 'head-sparse',
-    activeHeads: groups * groupSize(model),
-    activeNeurons: null,
-    densitySource: 'prediction',
-  };
-  return boundOf(trafficOf({ model, scope: 'attention', batchSize: b, kvLen }, candidate), roofs).boundUs;
+  const about = { variant: 'dense', layerActiveNeurons: null, densitySource: 'prediction' } as const;
+  return boundOf(trafficOf(problem, { ...about, ...counts, kernel }), roofs).boundUs;
 }
 
-function mlpUs(model: ModelShape, b: number, density: number | null, roofs: Roofs): number {
-  const candidate: Candidate = {
-    kernel: density === null ? 'mlp/dense' : 'mlp/selective',
-    variant: density === null ? 'dense' : 'mlp-sparse',
-    activeHeads: null,
-    activeNeurons: activeCount(density ?? 1, model.intermediateSize),
-    densitySource: 'prediction',
-  };
-  return boundOf(trafficOf({ model, scope: 'mlp', batchSize: b, kvLen: null }, candidate), roofs).boundUs;
+/** What one layer of a variant computes; null: everything, without a router. */
+interface LayerChoice {
+  readonly heads: number | null;
+  readonly neurons: number | null;
 }
 
-function routersUs(model: ModelShape, b: number, heads: boolean, mlp: boolean, roofs: Roofs): number {
-  const attention = heads ? linearUs(b, model.hiddenSize, model.numKvHeads, roofs) : 0;
-  if (!mlp) return attention;
-  return (
-    attention +
-    linearUs(b, model.hiddenSize, MLP_ROUTER_WIDTH, roofs) +
-    linearUs(b, MLP_ROUTER_WIDTH, model.intermediateSize, roofs)
-  );
+function layerUs(
+  model: ModelShape,
+  batchSize: number,
+  kvLen: number,
+  choice: LayerChoice,
+  roofs: Roofs,
+): Pick<StepPrediction, 'attentionUs' | 'mlpUs' | 'routersUs'> {
+  const problem = { model, batchSize, kvLen: null };
+  const heads = { activeHeads: choice.heads ?? model.numQoHeads, activeNeurons: null };
+  const neurons = { activeHeads: null, activeNeurons: choice.neurons ?? model.intermediateSize };
+  const router = { ...problem, scope: 'router' } as const;
+  const attention = { ...problem, scope: 'attention', kvLen } as const;
+  const attentionKernel = choice.heads === null ? 'attention/dense' : 'attention/selective-head';
+  const mlpKernel = choice.neurons === null ? 'mlp/dense' : 'mlp/selective';
+  return {
+    attentionUs: kernelUs(attention, attentionKernel, heads, roofs),
+    mlpUs: kernelUs({ ...problem, scope: 'mlp' }, mlpKernel, neurons, roofs),
+    routersUs:
+      (choice.heads === null ? 0 : kernelUs(router, 'router/attention-topk', heads, roofs)) +
+      (choice.neurons === null ? 0 : kernelUs(router, 'router/mlp-topk', neurons, roofs)),
+  };
 }
 
 /**
  * The shortest possible decode step of a variant: every part at its roofline, one after the other, over all layers.
- * Attention of the first layer stays dense, as the paper has it; norms, positions, selection and the language-model head
+ * The first layer keeps dense attention and has no attention router, as the paper has it; norms, positions, selection and the language-model head
  * are not counted. No kernel is this fast, so only ratios of predictions say something.
  *
  * @param batchSize B
@@ -96,18 +95,19 @@ export function predictStep(
   // polar without a sparse MLP is head sparsity alone, as the paper runs it on gated models.
   if (variant === 'mlp-sparse' && mlpDensity === null) return null;
   const layers = model.numLayers;
+  const heads = sparseHeads ? activeCount(densities.heads, model.numKvHeads) * groupSize(model) : null;
+  const neurons = mlpDensity === null ? null : activeCount(mlpDensity, model.intermediateSize);
+  const first = layerUs(model, batchSize, kvLen, { heads: null, neurons }, roofs);
+  const other = layerUs(model, batchSize, kvLen, { heads, neurons }, roofs);
+  const all = (key: keyof typeof first): number => first[key] + (layers - 1) * other[key];
   const qWidth = model.numQoHeads * model.headDim;
   const kvWidth = model.numKvHeads * model.headDim;
-  const denseAttention = attentionUs(model, batchSize, kvLen, null, roofs);
-  const sparseAttention = sparseHeads
-    ? attentionUs(model, batchSize, kvLen, densities.heads, roofs)
-    : denseAttention;
   const parts = {
     qkvUs: layers * linearUs(batchSize, model.hiddenSize, qWidth + 2 * kvWidth, roofs),
-    attentionUs: denseAttention + (layers - 1) * sparseAttention,
+    attentionUs: all('attentionUs'),
     outProjUs: layers * linearUs(batchSize, qWidth, model.hiddenSize, roofs),
-    mlpUs: layers * mlpUs(model, batchSize, mlpDensity, roofs),
-    routersUs: layers * routersUs(model, batchSize, sparseHeads, mlpDensity !== null, roofs),
+    mlpUs: all('mlpUs'),
+    routersUs: all('routersUs'),
   };
   return { ...parts, totalUs: Object.values(parts).reduce((sum, us) => sum + us, 0) };
 }

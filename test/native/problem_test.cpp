@@ -39,6 +39,33 @@ PolarCandidate selective(const PolarProblem& p, int64_t active, int32_t pattern 
   return c;
 }
 
+// Two layers of 4 query and 2 KV heads of 8, d = 32, D = 48.
+PolarProblem step() {
+  PolarProblem p = mlp();
+  p.scope = POLAR_SCOPE_STEP;
+  p.kv_len = 5;
+  p.kv_capacity = 8;
+  p.num_qo_heads = 4;
+  p.num_kv_heads = 2;
+  p.head_dim = 8;
+  p.hidden_size = 32;
+  p.intermediate_size = 48;
+  p.norm = POLAR_NORM_LAYER;
+  p.norm_epsilon = 1e-5;
+  p.num_layers = 2;
+  p.vocab_size = 11;
+  p.mlp_router_rank = 16;
+  return p;
+}
+
+PolarCandidate variant(const char* kernel, int64_t groups, const int64_t* neurons) {
+  PolarCandidate c{};
+  c.kernel = kernel;
+  c.active_groups = groups;
+  c.layer_active_neurons = neurons;
+  return c;
+}
+
 const std::vector<std::string> kKernels = {"attention/dense", "attention/selective-head", "mlp/selective"};
 
 }  // namespace
@@ -53,6 +80,61 @@ TEST("sizes of tensors, by hand") {
   m.gated = 1;
   CHECK_EQ(polar::tensor_elements(m, polar::Tensor::kUp), 12800);
   CHECK_EQ(polar::tensor_elements(m, polar::Tensor::kUpBias), 0);
+}
+
+TEST("sizes of the tensors of a layer and of the end of a step, by hand") {
+  PolarProblem p = step();
+  const auto elements = [&](polar::Tensor t) { return polar::tensor_elements(p, t); };
+  CHECK_EQ(elements(polar::Tensor::kQkv), (4 + 2 * 2) * 8 * 32);
+  CHECK_EQ(elements(polar::Tensor::kQkvBias), 0);
+  CHECK_EQ(elements(polar::Tensor::kOut), 32 * 4 * 8);
+  CHECK_EQ(elements(polar::Tensor::kKey), 2 * 2 * 8 * 8);
+  CHECK_EQ(elements(polar::Tensor::kQuery), 0);
+  CHECK_EQ(elements(polar::Tensor::kUp), 48 * 32);
+  CHECK_EQ(elements(polar::Tensor::kNorm1Bias), 32);
+  CHECK_EQ(elements(polar::Tensor::kAttentionRouter), 2 * 32);
+  CHECK_EQ(elements(polar::Tensor::kMlpRouterDown), 16 * 32);
+  CHECK_EQ(elements(polar::Tensor::kMlpRouterUp), 48 * 16);
+  CHECK_EQ(elements(polar::Tensor::kHead), 11 * 32);
+  p.norm = POLAR_NORM_RMS;
+  CHECK_EQ(elements(polar::Tensor::kNorm1Bias), 0);
+  p.scope = POLAR_SCOPE_LAYER;
+  CHECK_EQ(elements(polar::Tensor::kHead), 0);
+  CHECK_EQ(elements(polar::Tensor::kQkv), (4 + 2 * 2) * 8 * 32);
+}
+
+TEST("the first layer of a step computes all groups; neurons are counted layer by layer") {
+  const PolarProblem p = step();
+  const int64_t neurons[] = {7, 48};
+  const PolarCandidate polar = variant("step/polar", 1, neurons);
+  CHECK_EQ(polar::layer_groups(p, polar, 0), 2);
+  CHECK_EQ(polar::layer_groups(p, polar, 1), 1);
+  CHECK_EQ(polar::layer_neurons(p, polar, 0), 7);
+  CHECK_EQ(polar::layer_neurons(p, polar, 1), 48);
+  const PolarCandidate heads = variant("step/head-sparse", 1, neurons);
+  CHECK_EQ(polar::layer_groups(p, heads, 1), 1);
+  CHECK_EQ(polar::layer_neurons(p, heads, 0), 48);
+  const PolarCandidate mlp = variant("step/mlp-sparse", 1, neurons);
+  CHECK_EQ(polar::layer_groups(p, mlp, 1), 2);
+  CHECK_EQ(polar::layer_neurons(p, mlp, 0), 7);
+  PolarProblem layer = p;
+  layer.scope = POLAR_SCOPE_LAYER;
+  layer.num_layers = 1;
+  CHECK_EQ(polar::layer_groups(layer, variant("layer/polar", 1, nullptr), 0), 1);
+}
+
+TEST("a step is refused with counts out of range in any layer, or with a kernel of another scope") {
+  const PolarProblem p = step();
+  const std::vector<std::string> kernels = {"step/polar", "layer/polar"};
+  const int64_t good[] = {7, 48}, bad[] = {7, 49};
+  polar::check_problem(p);
+  polar::check_candidate(p, variant("step/polar", 1, good), kernels);
+  CHECK_THROWS(polar::check_candidate(p, variant("step/polar", 1, bad), kernels), "E_NATIVE");
+  CHECK_THROWS(polar::check_candidate(p, variant("step/polar", 3, good), kernels), "E_NATIVE");
+  CHECK_THROWS(polar::check_candidate(p, variant("layer/polar", 1, good), kernels), "E_UNSUPPORTED");
+  PolarProblem broken = p;
+  broken.norm_epsilon = 0;
+  CHECK_THROWS(polar::check_problem(broken), "E_NATIVE");
 }
 
 TEST("random index sets ascend, are in range, differ by sequence and by copy") {

@@ -31,6 +31,15 @@ export interface NativeProblem {
   activation: number;
   gated: number;
   mlpBias: number;
+  norm: number;
+  qkvBias: number;
+  outBias: number;
+  rope: number;
+  ropeTheta: number;
+  normEpsilon: number;
+  numLayers: number;
+  vocabSize: number;
+  mlpRouterRank: number;
   seed: number;
 }
 
@@ -47,6 +56,7 @@ export interface NativeOptions {
   maxTimeS: number;
   minSampleUs: number;
   verifyRows: number;
+  breakdown: number;
 }
 
 export interface NativeCandidate {
@@ -56,6 +66,8 @@ export interface NativeCandidate {
   indexPattern: number;
   dense: number;
   indices: Int32Array | null;
+  /** Layer and step: active neurons per layer, one entry each; null = activeNeurons in every layer. */
+  layerActiveNeurons: Int32Array | null;
 }
 
 export interface NativeCellRequest {
@@ -94,10 +106,12 @@ export interface NativeCandidateResult {
     samplesDiscarded: number;
     energyMj: number | null;
     setupS: number;
+    residentLayers: number;
   } | null;
   rounds: Int32Array;
   samplesNs: Float64Array;
   clockMhz: Float64Array;
+  parts: { name: string; ns: number }[];
   warnings: string[];
 }
 
@@ -109,7 +123,7 @@ export interface NativeCellResult {
 }
 
 /** The ABI version this TypeScript was written for; POLAR_ABI_VERSION of src/native/abi.h. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 /** Where the addon is. POLAR_BENCH_ADDON names another build of it (tests use one with planted faults). */
 export function addonPath(): string {

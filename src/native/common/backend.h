@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../abi.h"
@@ -50,6 +51,9 @@ class Executable {
   // Readies samples of about `wanted` runs each, rotating over the copies; returns the runs a sample will hold.
   virtual int64_t plan_sample(int64_t wanted) = 0;
   virtual Sample sample() = 0;
+  // Nanoseconds per run of each part of a step (names: PolarSink.part), measured inside the step; called after
+  // sampling.
+  virtual std::vector<std::pair<std::string, double>> parts() { return {}; }
   // Millijoule per run from the device's energy counter over a repetition of about `seconds`; NaN without a counter.
   virtual double energy_mj(double /*seconds*/) { return std::nan(""); }
 };
@@ -64,6 +68,8 @@ class Session {
   virtual std::unique_ptr<Executable> make(const PolarCandidate& candidate) = 0;
   virtual int64_t rotation_copies() const = 0;
   virtual double rotation_bytes() const = 0;
+  // Distinct layers that runs of a layer or step problem cycle through; 0 for other scopes.
+  virtual int64_t resident_layers() const { return 0; }
 };
 
 class Backend {
@@ -76,10 +82,17 @@ class Backend {
   virtual void measure_ceilings(int32_t dtype, const PolarOptions& options, const Reporter& reporter) = 0;
   virtual std::unique_ptr<Session> open(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
                                         const PolarOptions& options) = 0;
+  // One run of a layer or step candidate on the caller's tensors (abi.h, evaluate).
+  virtual void evaluate(const PolarProblem& problem, const PolarCandidate& candidate, const PolarOptions& options,
+                        const PolarTensors& tensors, const Reporter& reporter);
 };
 
 // The one backend of this library.
 Backend& backend();
+
+// Checks everything that evaluate() gets, then calls the backend's.
+void evaluate(Backend& backend, const PolarProblem& problem, const PolarCandidate& candidate,
+              const PolarOptions& options, const PolarTensors& tensors, const Reporter& reporter);
 
 // Verifies and times the candidates; results leave through the reporter. Returns why sampling stopped.
 PolarStop measure_cell(Backend& backend, const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,

@@ -56,13 +56,19 @@ void cell(const PolarProblem* problem, const PolarCandidate* candidates, int32_t
   });
 }
 
+void evaluate_tensors(const PolarProblem* problem, const PolarCandidate* candidate, const PolarOptions* options,
+                      const PolarTensors* tensors, const PolarSink* sink, PolarResult* result) {
+  at_boundary(result, [&] { evaluate(backend(), *problem, *candidate, *options, *tensors, Reporter(*sink)); });
+}
+
 }  // namespace
 }  // namespace polar
 
 extern "C" __attribute__((visibility("default"))) const PolarBackendApi* polar_backend_api(void) {
   static const PolarBackendApi api = {
-      POLAR_ABI_VERSION,     sizeof(PolarBackendApi),  polar::backend().name(), polar::describe,
-      polar::list_kernels,   polar::ceilings,          polar::cell,
+      POLAR_ABI_VERSION, sizeof(PolarBackendApi), polar::backend().name(),
+      polar::describe,   polar::list_kernels,     polar::ceilings,
+      polar::cell,       polar::evaluate_tensors,
   };
   return &api;
 }

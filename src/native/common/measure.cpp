@@ -228,7 +228,12 @@ class CellRun {
     timing.samples_discarded = lane.discarded;
     timing.energy_mj = lane.executable->energy_mj(0.3);
     timing.setup_s = lane.setup_s;
+    timing.resident_layers = session_->resident_layers();
     reporter_.sink().timed(reporter_.sink().context, lane.index, &timing);
+    if (options_.breakdown == 0) return;
+    for (const auto& [name, ns] : lane.executable->parts()) {
+      reporter_.sink().part(reporter_.sink().context, lane.index, name.c_str(), ns);
+    }
   }
 
   Backend& backend_;
@@ -244,6 +249,21 @@ class CellRun {
 
 void Reporter::alive(const char* phase, double fraction) const {
   if (sink_.heartbeat(sink_.context, phase, fraction) != 0) throw Cancelled();
+}
+
+void Backend::evaluate(const PolarProblem&, const PolarCandidate& candidate, const PolarOptions&, const PolarTensors&,
+                       const Reporter&) {
+  throw NativeError("E_UNSUPPORTED",
+                    std::string("Expected a layer or step kernel of this backend, got ") + candidate.kernel);
+}
+
+void evaluate(Backend& backend, const PolarProblem& problem, const PolarCandidate& candidate,
+              const PolarOptions& options, const PolarTensors& tensors, const Reporter& reporter) {
+  check_problem(problem);
+  check_options(options);
+  if (!is_block(problem)) throw NativeError("E_UNSUPPORTED", "Expected a layer or step problem for evaluate");
+  check_candidate(problem, candidate, backend.kernels());
+  backend.evaluate(problem, candidate, options, tensors, reporter);
 }
 
 PolarStop measure_cell(Backend& backend, const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,

@@ -74,18 +74,64 @@ void check_explicit(const PolarCandidate& candidate, int64_t count, int64_t tota
   }
 }
 
+constexpr int64_t kMax = int64_t{1} << 24;
+
+void check_attention_shape(const PolarProblem& p) {
+  expect_range("kv_len", p.kv_len, 1, kMax);
+  expect_range("kv_capacity", p.kv_capacity, p.kv_len, kMax);
+  expect_range("num_qo_heads", p.num_qo_heads, 1, 4096);
+  expect_range("num_kv_heads", p.num_kv_heads, 1, p.num_qo_heads);
+  expect_range("head_dim", p.head_dim, 8, 256);
+  if (p.num_qo_heads % p.num_kv_heads != 0) refuse("Expected num_qo_heads to be a multiple of num_kv_heads");
+  if (p.head_dim % 8 != 0) refuse("Expected a multiple of 8 for head_dim, got " + std::to_string(p.head_dim));
+}
+
+void check_mlp_shape(const PolarProblem& p) {
+  expect_range("hidden_size", p.hidden_size, 8, kMax);
+  expect_range("intermediate_size", p.intermediate_size, 1, kMax);
+  expect_range("activation", p.activation, POLAR_RELU, POLAR_SILU);
+  if (p.gated && p.mlp_bias) throw NativeError("E_UNSUPPORTED", "Expected a gated MLP without biases");
+  if (p.hidden_size % 8 != 0) refuse("Expected a multiple of 8 for hidden_size, got " + std::to_string(p.hidden_size));
+}
+
+void check_block_shape(const PolarProblem& p) {
+  expect_range("norm", p.norm, POLAR_NORM_LAYER, POLAR_NORM_RMS);
+  expect_range("qkv_bias", p.qkv_bias, 0, 1);
+  expect_range("out_bias", p.out_bias, 0, 1);
+  expect_range("rope", p.rope, 0, 1);
+  if (p.rope && !(p.rope_theta > 0)) refuse("Expected a positive number for rope_theta");
+  if (!(p.norm_epsilon > 0)) refuse("Expected a positive number for norm_epsilon");
+  const bool step = p.scope == POLAR_SCOPE_STEP;
+  expect_range("num_layers", p.num_layers, 1, step ? 4096 : 1);
+  expect_range("vocab_size", p.vocab_size, step ? 1 : 0, kMax);
+}
+
+// The counts of a layer or step candidate, layer by layer.
+void check_layers(const PolarProblem& p, const PolarCandidate& candidate) {
+  if (selects_groups(p, candidate)) expect_range("active_groups", candidate.active_groups, 1, p.num_kv_heads);
+  for (int64_t layer = 0; layer < p.num_layers; ++layer) {
+    expect_range("active_neurons", layer_neurons(p, candidate, layer), 1, p.intermediate_size);
+  }
+  if (candidate.index_pattern != POLAR_INDEX_RANDOM) {
+    refuse("Expected the routers' own choice for the index pattern of a layer or step");
+  }
+}
+
 }  // namespace
 
 int64_t tensor_elements(const PolarProblem& p, Tensor tensor) {
-  const bool attention = is_attention(p);
+  const bool attention = is_attention(p) || is_block(p);
+  const bool layer_norm = p.norm == POLAR_NORM_LAYER;
+  const bool step = p.scope == POLAR_SCOPE_STEP;
+  const bool routed = is_router(p) || is_block(p);
   switch (tensor) {
     case Tensor::kQuery:
-      return attention ? p.batch_size * p.num_qo_heads * p.head_dim : 0;
+      return is_attention(p) ? p.batch_size * p.num_qo_heads * p.head_dim : 0;
     case Tensor::kKey:
     case Tensor::kValue:
       return attention ? p.batch_size * p.num_kv_heads * p.kv_capacity * p.head_dim : 0;
     case Tensor::kInput:
-      return has_up(p) ? p.batch_size * p.hidden_size : 0;
+      return has_up(p) || is_router(p) ? p.batch_size * p.hidden_size : 0;
     case Tensor::kUp:
       return has_up(p) ? p.intermediate_size * up_rows(p) * p.hidden_size : 0;
     case Tensor::kUpBias:
@@ -96,19 +142,59 @@ int64_t tensor_elements(const PolarProblem& p, Tensor tensor) {
       return has_down(p) && p.mlp_bias ? p.hidden_size : 0;
     case Tensor::kHidden:
       return p.scope == POLAR_SCOPE_MLP_DOWN ? p.batch_size * p.intermediate_size : 0;
+    case Tensor::kNorm1Scale:
+    case Tensor::kNorm2Scale:
+      return is_block(p) ? p.hidden_size : 0;
+    case Tensor::kNorm1Bias:
+    case Tensor::kNorm2Bias:
+      return is_block(p) && layer_norm ? p.hidden_size : 0;
+    case Tensor::kQkv:
+      return is_block(p) ? qkv_columns(p) * p.hidden_size : 0;
+    case Tensor::kQkvBias:
+      return is_block(p) && p.qkv_bias ? qkv_columns(p) : 0;
+    case Tensor::kOut:
+      return is_block(p) ? p.hidden_size * p.num_qo_heads * p.head_dim : 0;
+    case Tensor::kOutBias:
+      return is_block(p) && p.out_bias ? p.hidden_size : 0;
+    case Tensor::kAttentionRouter:
+      return routed ? p.num_kv_heads * p.hidden_size : 0;
+    case Tensor::kMlpRouterDown:
+      return routed ? p.mlp_router_rank * p.hidden_size : 0;
+    case Tensor::kMlpRouterUp:
+      return routed ? p.intermediate_size * p.mlp_router_rank : 0;
+    case Tensor::kFinalNormScale:
+      return step ? p.hidden_size : 0;
+    case Tensor::kFinalNormBias:
+      return step && layer_norm ? p.hidden_size : 0;
+    case Tensor::kHead:
+      return step ? p.vocab_size * p.hidden_size : 0;
     default:
       return 0;
   }
 }
 
 float tensor_scale(const PolarProblem& p, Tensor tensor) {
+  const auto fan_in = [](int64_t width) { return 1.0f / std::sqrt(static_cast<float>(width)); };
   switch (tensor) {
     case Tensor::kUp:
-      return 1.0f / std::sqrt(static_cast<float>(p.hidden_size));
+    case Tensor::kQkv:
+    case Tensor::kAttentionRouter:
+    case Tensor::kMlpRouterDown:
+    case Tensor::kHead:
+      return fan_in(p.hidden_size);
     case Tensor::kDown:
-      return 1.0f / std::sqrt(static_cast<float>(p.intermediate_size));
+      return fan_in(p.intermediate_size);
+    case Tensor::kOut:
+      return fan_in(p.num_qo_heads * p.head_dim);
+    case Tensor::kMlpRouterUp:
+      return fan_in(p.mlp_router_rank);
     case Tensor::kUpBias:
     case Tensor::kDownBias:
+    case Tensor::kQkvBias:
+    case Tensor::kOutBias:
+    case Tensor::kNorm1Bias:
+    case Tensor::kNorm2Bias:
+    case Tensor::kFinalNormBias:
       return 0.5f;
     default:
       return 1.0f;
@@ -117,6 +203,7 @@ float tensor_scale(const PolarProblem& p, Tensor tensor) {
 
 OutputShape output_shape(const PolarProblem& p, const PolarCandidate& candidate) {
   if (is_attention(p)) return {p.batch_size * p.num_qo_heads, p.head_dim};
+  if (p.scope == POLAR_SCOPE_STEP) return {p.batch_size, p.vocab_size};
   if (p.scope == POLAR_SCOPE_MLP_UP) {
     return {p.batch_size, selects(candidate) ? candidate.active_neurons : p.intermediate_size};
   }
@@ -124,34 +211,31 @@ OutputShape output_shape(const PolarProblem& p, const PolarCandidate& candidate)
 }
 
 void check_problem(const PolarProblem& p) {
-  constexpr int64_t kMax = int64_t{1} << 24;
-  expect_range("scope", p.scope, POLAR_SCOPE_ATTENTION, POLAR_SCOPE_MLP_DOWN);
+  expect_range("scope", p.scope, POLAR_SCOPE_ATTENTION, POLAR_SCOPE_STEP);
   expect_range("dtype", p.dtype, POLAR_BF16, POLAR_FP16);
   expect_range("batch_size", p.batch_size, 1, kMax);
-  if (is_attention(p)) {
-    expect_range("kv_len", p.kv_len, 1, kMax);
-    expect_range("kv_capacity", p.kv_capacity, p.kv_len, kMax);
-    expect_range("num_qo_heads", p.num_qo_heads, 1, 4096);
-    expect_range("num_kv_heads", p.num_kv_heads, 1, p.num_qo_heads);
-    expect_range("head_dim", p.head_dim, 8, 256);
-    if (p.num_qo_heads % p.num_kv_heads != 0) refuse("Expected num_qo_heads to be a multiple of num_kv_heads");
-    if (p.head_dim % 8 != 0) refuse("Expected a multiple of 8 for head_dim, got " + std::to_string(p.head_dim));
-    return;
+  if (is_attention(p) || is_block(p)) check_attention_shape(p);
+  if (!is_attention(p)) check_mlp_shape(p);
+  if (is_router(p) || is_block(p)) {
+    expect_range("num_kv_heads", p.num_kv_heads, 1, 4096);
+    expect_range("mlp_router_rank", p.mlp_router_rank, 8, kMax);
+    if (p.mlp_router_rank % 8 != 0) refuse("Expected a multiple of 8 for mlp_router_rank");
   }
-  expect_range("hidden_size", p.hidden_size, 8, kMax);
-  expect_range("intermediate_size", p.intermediate_size, 1, kMax);
-  expect_range("activation", p.activation, POLAR_RELU, POLAR_SILU);
-  if (p.gated && p.mlp_bias) throw NativeError("E_UNSUPPORTED", "Expected a gated MLP without biases");
-  if (p.hidden_size % 8 != 0) refuse("Expected a multiple of 8 for hidden_size, got " + std::to_string(p.hidden_size));
+  if (is_block(p)) check_block_shape(p);
 }
 
 void check_candidate(const PolarProblem& p, const PolarCandidate& candidate, const std::vector<std::string>& kernels) {
-  if (candidate.kernel == nullptr ||
-      std::find(kernels.begin(), kernels.end(), candidate.kernel) == kernels.end()) {
+  if (candidate.kernel == nullptr || std::find(kernels.begin(), kernels.end(), candidate.kernel) == kernels.end()) {
     throw NativeError("E_UNSUPPORTED", std::string("Expected a kernel of this backend, got ") +
                                            (candidate.kernel == nullptr ? "null" : candidate.kernel));
   }
+  const std::string id = candidate.kernel;
+  const char* scope = is_router(p) ? "router/" : p.scope == POLAR_SCOPE_LAYER ? "layer/" : "step/";
+  if ((is_router(p) || is_block(p)) && !id.starts_with(scope)) {
+    throw NativeError("E_UNSUPPORTED", std::string("Expected a kernel of scope ") + scope + "*, got " + id);
+  }
   expect_range("index_pattern", candidate.index_pattern, POLAR_INDEX_RANDOM, POLAR_INDEX_EXPLICIT);
+  if (is_block(p)) return check_layers(p, candidate);
   if (selects_groups(p, candidate)) {
     expect_range("active_groups", candidate.active_groups, 1, p.num_kv_heads);
     if (candidate.index_pattern == POLAR_INDEX_EXPLICIT) {
@@ -180,11 +264,27 @@ void check_options(const PolarOptions& o) {
 }
 
 bool selects_groups(const PolarProblem& p, const PolarCandidate& candidate) {
+  const std::string id = candidate.kernel;
+  if (is_block(p)) return ends_with(id, "/head-sparse") || ends_with(id, "/polar");
+  if (is_router(p)) return ends_with(id, "/attention-topk");
   return is_attention(p) && selects(candidate);
 }
 
 bool selects_neurons(const PolarProblem& p, const PolarCandidate& candidate) {
+  const std::string id = candidate.kernel;
+  if (is_block(p)) return ends_with(id, "/mlp-sparse") || ends_with(id, "/polar");
+  if (is_router(p)) return ends_with(id, "/mlp-topk");
   return !is_attention(p) && selects(candidate);
+}
+
+int64_t layer_neurons(const PolarProblem& p, const PolarCandidate& candidate, int64_t layer) {
+  if (!selects_neurons(p, candidate)) return p.intermediate_size;
+  return candidate.layer_active_neurons != nullptr ? candidate.layer_active_neurons[layer] : candidate.active_neurons;
+}
+
+int64_t layer_groups(const PolarProblem& p, const PolarCandidate& candidate, int64_t layer) {
+  const bool dense_layer = p.scope == POLAR_SCOPE_STEP && layer == 0;
+  return selects_groups(p, candidate) && !dense_layer ? candidate.active_groups : p.num_kv_heads;
 }
 
 std::vector<int32_t> group_index(const PolarProblem& p, const PolarCandidate& candidate, int64_t copy) {

@@ -19,15 +19,30 @@ enum class Tensor : uint32_t {
   kQuery = 1,
   kKey = 2,
   kValue = 3,
-  kInput = 4,    // X
-  kUp = 5,       // W1, gate and up rows included
-  kDown = 6,     // W2
+  kInput = 4,  // X
+  kUp = 5,     // W1, gate and up rows included
+  kDown = 6,   // W2
   kUpBias = 7,
   kDownBias = 8,
   kHidden = 9,   // input of the down projection when it is measured alone
   kGroups = 10,  // index sets
   kNeurons = 11,
-  kNoise = 12
+  kNoise = 12,
+  // Layers and steps; for these "copy" is the resident layer.
+  kNorm1Scale = 13,
+  kNorm1Bias = 14,
+  kQkv = 15,
+  kQkvBias = 16,
+  kOut = 17,
+  kOutBias = 18,
+  kNorm2Scale = 19,
+  kNorm2Bias = 20,
+  kAttentionRouter = 21,
+  kMlpRouterDown = 22,  // [rank, d]
+  kMlpRouterUp = 23,    // [D, rank]
+  kFinalNormScale = 24,
+  kFinalNormBias = 25,
+  kHead = 26  // language-model head [V, d]
 };
 
 // Finalizer of the SplitMix64 generator (Steele, Lea, Flood 2014): every input bit moves every output bit.

@@ -1,7 +1,8 @@
-import type { BreakdownRow, ClaimResult } from '../../core/claim.js';
+import type { ClaimResult } from '../../core/claim.js';
 import type { Row } from '../../core/row.js';
 import type { UnionRow } from '../../core/union.js';
 import { formatLatency, NOT_AVAILABLE, threeDigits } from '../format.js';
+import type { BreakdownRow } from '../step.js';
 import { measuredPolarMaps, type PolarMap } from '../polar-map.js';
 import { claimSections } from './claim-figures.js';
 import {

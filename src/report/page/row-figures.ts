@@ -1,6 +1,7 @@
-import type { BreakdownRow, ClaimAxis } from '../../core/claim.js';
+import type { ClaimAxis } from '../../core/claim.js';
 import type { Row } from '../../core/row.js';
 import { formatLatency, NOT_AVAILABLE, threeDigits } from '../format.js';
+import type { BreakdownRow } from '../step.js';
 import type { Figure, LinePoint, TableCell } from './document.js';
 
 /** Figures that any result folder's rows give. */
@@ -184,7 +185,7 @@ export function densityFigures(rows: readonly NumberedRow[]): Figure[] {
 
 /** Shares of the modules of a decode step, a figure per model, variant and length. */
 export function breakdownFigures(breakdown: readonly BreakdownRow[]): Figure[] {
-  return grouped(breakdown, (b) => `${b.model}|${b.kernel}|${b.kv_len}`).map((group) => {
+  return grouped(breakdown, (b) => `${b.model}|${b.kernel}|${b.kv_len}|${b.active_heads}`).map((group) => {
     const first = group[0];
     const modules = [...new Set(group.map((b) => b.module))];
     const batches = [...new Set(group.map((b) => b.batch_size))].toSorted((a, b) => a - b);
@@ -192,7 +193,8 @@ export function breakdownFigures(breakdown: readonly BreakdownRow[]): Figure[] {
       group.find((b) => b.batch_size === batch && b.module === module)?.share ?? null;
     const percent = (value: number | null): string =>
       value === null ? NOT_AVAILABLE : (100 * value).toFixed(1);
-    const title = `${first?.model ?? ''}, ${first?.kernel ?? ''}, N=${first?.kv_len ?? ''}: where the time of a step goes`;
+    const heads = first?.kernel.endsWith('/dense') === false ? `, ${first.active_heads} heads` : '';
+    const title = `${first?.model ?? ''}, ${first?.kernel ?? ''}${heads}, N=${first?.kv_len ?? ''}: where the time of a step goes`;
     const said = batches.map(
       (b) => `batch ${b}: attention ${percent(share(b, 'attention'))} %, MLP ${percent(share(b, 'mlp'))} %`,
     );

@@ -28,10 +28,12 @@ function native(overrides: Partial<NativeCandidateResult> = {}): NativeCandidate
       samplesDiscarded: 1,
       energyMj: null,
       setupS: 0.1,
+      residentLayers: 0,
     },
     rounds: Int32Array.of(0, 2),
     samplesNs: Float64Array.of(100, 102),
     clockMhz: Float64Array.of(Number.NaN, 1980),
+    parts: [],
     warnings: [],
     ...overrides,
   };
@@ -53,8 +55,19 @@ describe('cellOutcome', () => {
       clockMhz: [null, null, 1980],
       runsPerSample: 4,
       energyMj: null,
+      residentLayers: null,
+      parts: null,
     });
     expect(outcome.candidates[1]).toMatchObject({ samplesNs: [1, 2, 3] });
+  });
+
+  test('a step says how many layers it cycles through, and its parts where they were asked for', () => {
+    const timing = native().timing;
+    const parts = [{ name: 'attention', ns: 40 }];
+    const outcome = of([
+      native({ timing: timing === null ? null : { ...timing, residentLayers: 48 }, parts }),
+    ]);
+    expect(outcome.candidates[0]).toMatchObject({ residentLayers: 48, parts });
   });
 
   test('failed, skipped and incorrect keep their reasons and have no samples', () => {

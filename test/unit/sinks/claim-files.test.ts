@@ -96,7 +96,7 @@ test('breakdown.csv', () => {
   expect(readBreakdown(folder)).toEqual([]);
   writeFileSync(
     join(folder, 'breakdown.csv'),
-    'schema_version,run_id,model,batch_size,kv_len,variant,kernel,module,latency_us,share\r\n1,r,opt-66b,64,1920,dense,step/dense,attention,12.5,0.671\r\n',
+    'schema_version,run_id,model,batch_size,kv_len,variant,kernel,module,latency_us,share,active_heads,active_neurons\r\n1,r,opt-66b,64,1920,dense,step/dense,attention,12.5,0.671,72,36864\r\n',
   );
   expect(readBreakdown(folder)).toEqual([
     {
@@ -109,6 +109,9 @@ test('breakdown.csv', () => {
       module: 'attention',
       latency_us: 12.5,
       share: 0.671,
+      schema_version: 1,
+      active_heads: 72,
+      active_neurons: 36864,
     },
   ]);
 });

@@ -60,9 +60,10 @@ describe('the parts of a step', () => {
   });
 
   test('routers are paid by the variants that need them', () => {
-    // d -> 4 groups; d -> 1024 -> D
-    const heads = (512 * 4 + 2 * 516) * 2 * 2;
-    const mlp = (512 * 1024 + 2 * 1536 + 1024 * 1024 + 2 * 2048) * 2 * 2;
+    // d -> 4 groups in layer 1 alone: input and matrix of 2 bytes, scores and 2 chosen groups a sequence of 4.
+    const heads = 2 * 512 * 2 + 512 * 4 * 2 + 2 * (4 + 2) * 4;
+    // d -> 512 -> D in both layers; one set of 512 of 1024 neurons for the batch.
+    const mlp = 2 * (2 * 512 * 2 + 512 * (512 + 1024) * 2 + (1024 + 512) * 4);
     expect(of('head-sparse')?.routersUs).toBeCloseTo(heads / 1000, 6);
     expect(of('mlp-sparse')?.routersUs).toBeCloseTo(mlp / 1000, 6);
     expect(of('polar')?.routersUs).toBeCloseTo((heads + mlp) / 1000, 6);
