@@ -1,11 +1,8 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-
 import { evaluateClaim } from '../claims/evaluate.js';
 import type { ClaimResult, ClaimScale } from '../core/claim.js';
 import type { Row } from '../core/row.js';
 import { CLAIM_HEADINGS, claimCounts, claimLine, claimNotes } from '../report/claim-text.js';
-import { CLAIM_FILES, claimsCsv, readBreakdown, writeClaims } from '../sinks/claim-files.js';
+import { claimsCsv, readBreakdown, writeClaims } from '../sinks/claim-files.js';
 import { jsonDocument } from '../sinks/json.js';
 import { plainTable } from './plain-table.js';
 import { type ReproducePlan, rowFilter } from './reproduce-plan.js';
@@ -44,7 +41,6 @@ export async function printClaims(
 
 /** Tables, plots and the report. @param folder absolute path; exists */
 export async function writeResults(folder: string, claims: readonly ClaimResult[]): Promise<void> {
-  mkdirSync(join(folder, CLAIM_FILES.folder), { recursive: true });
   writeClaims(folder, claims);
   const { writeClaimPlots } = await import('../sinks/plots-claim.js');
   await writeClaimPlots(folder, claims);
