@@ -7,6 +7,7 @@ set(POLAR_CUDA_SOURCES
   cuda/inputs.cpp
   cuda/reference_results.cpp
   cuda/rotation.cpp
+  cuda/sampler.cpp
   cuda/common/check.cpp
   cuda/device/ceiling_matrix.cu
   cuda/device/ceiling_read.cu
