@@ -12,6 +12,7 @@
 #include "executable.h"
 #include "kernels/registry.h"
 #include "library/cublaslt_loader.h"
+#include "step/session.h"
 
 namespace polar {
 namespace cuda {
@@ -94,6 +95,7 @@ class CudaBackend : public Backend {
 
   std::vector<std::string> kernels() const override {
     std::vector<std::string> ids = kernel_ids();
+    for (std::string& id : step::kernel_ids()) ids.push_back(std::move(id));
     if (kFaultBuild) ids.emplace_back("instrument/spin");
     return ids;
   }
@@ -141,7 +143,13 @@ class CudaBackend : public Backend {
 
   std::unique_ptr<Session> open(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
                                 const PolarOptions& options) override {
+    if (is_block(problem)) return step::open_session(problem, candidates, options);
     return std::make_unique<CudaSession>(problem, candidates, options);
+  }
+
+  void evaluate(const PolarProblem& problem, const PolarCandidate& candidate, const PolarOptions& options,
+                const PolarTensors& tensors, const Reporter& reporter) override {
+    step::evaluate(problem, candidate, options, tensors, reporter);
   }
 };
 
