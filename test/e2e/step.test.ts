@@ -167,8 +167,8 @@ describe('before anything is measured', () => {
 describe('verify', () => {
   test.each([
     ['router', 'bf16,fp16'],
-    ['layer', 'bf16'],
-    ['step', 'fp16'],
+    ['layer', 'fp16'],
+    ['step', 'bf16'],
   ])('of scope %s in %s passes on the CPU', { timeout: 180_000 }, (scope, dtypes) => {
     const args = ['verify', '--backend', 'cpu', '--scope', scope, '--dtype', dtypes, '--random', '2'];
     const result = runCli([...args, '--repeats', '2', '--format', 'json'], { timeoutMs: 170_000 });
