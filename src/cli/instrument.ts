@@ -18,11 +18,15 @@ export function largerCeilings(a: Ceilings, b: Ceilings): Ceilings {
   };
 }
 
-/** Ceilings as env.json holds them; null where the file has none. */
+/** No machine is slower than this; a file that says so was edited. 10^9 bytes or 10^12 operations per second. */
+const LEAST_CEILING = 1e-6;
+
+/** Ceilings as env.json holds them; null where the file has none that can be. */
 export function storedCeilings(details: Readonly<Record<string, unknown>> | null): Ceilings | null {
   const read = details?.['read_gb_per_s'];
   const matrix = details?.['matrix_tflop_per_s'];
-  if (typeof read !== 'number' || typeof matrix !== 'number') return null;
+  const usable = (value: unknown): value is number => typeof value === 'number' && value >= LEAST_CEILING;
+  if (!usable(read) || !usable(matrix)) return null;
   return {
     readGbPerS: read,
     matrixTflopPerS: matrix,

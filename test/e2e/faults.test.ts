@@ -186,8 +186,20 @@ describe('a finished sweep of two cells', () => {
     [
       'a plan of other cells',
       'plan.json',
-      (t: string) => t.replaceAll('|B1|', '|B7|'),
+      (t: string) => t.replaceAll('|B1|', '|B7|').replace('"batch_size": 1,', '"batch_size": 7,'),
       /a cell that is not planned/,
+    ],
+    [
+      'a cell under the key of another',
+      'plan.json',
+      (t: string) => t.replaceAll('|B1|', '|B7|'),
+      /a key that is not that of the cell/,
+    ],
+    [
+      'a sample that cannot be',
+      'samples.jsonl',
+      (t: string) => t.replace(/"samples_ns":\[/, '"samples_ns":[-1,'),
+      /E_TRACE/,
     ],
     ['no plan', 'plan.json', () => '[]', /no usable plan\.json/],
   ])('is not resumed with %s', (_, file, change, says) => {

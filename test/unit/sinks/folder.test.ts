@@ -233,6 +233,16 @@ describe('readSamples', () => {
     ['not JSON', '{"cell": oops}'],
     ['another object', '{"cell": {}}'],
     ['fewer results than candidates', recordToLine({ ...record, outcome: outcomeOf([failed()]) })],
+    ['a negative sample', recordToLine(record).replace('[1.5,null,3]', '[1.5,null,-3]')],
+    ['no sample of what is ok', recordToLine(record).replace('[1.5,null,3]', '[]')],
+    [
+      'results of another kernel',
+      recordToLine(record).replace(
+        '"candidates":[{"kernel":"attention/dense","variant":"dense","status"',
+        '"candidates":[{"kernel":"attention/x","variant":"dense","status"',
+      ),
+    ],
+    ['a cell under the key of another', recordToLine(record).replace('"batch_size":2', '"batch_size":3')],
   ])('refuses a whole line that is %s, with its number', (_what, line) => {
     writeSamples(record);
     appendFileSync(samplesPath(), `${line}\n`);
