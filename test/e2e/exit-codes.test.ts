@@ -11,7 +11,7 @@ const SWEEP =
     ' ',
   );
 
-/** docs/cli.md; 130 is in faults.test.ts, more of 5 and 6 in the unit tests of compare. */
+/** docs/cli.md; 130 is in faults.test.ts and ab.test.ts, more of 5 and 6 in the unit tests of compare. */
 describe('exit codes', () => {
   test('0, 5 and 6: the same results, slower ones, and those of another device', { timeout: 60_000 }, () => {
     const root = temporaryFolder();
