@@ -17,7 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SinkError, TraceError, UsageError } from '../../../src/core/errors.js';
 import type { SweepPlan } from '../../../src/core/plan.js';
 import { csvHeader, csvRows } from '../../../src/sinks/csv.js';
-import { prepareFolder } from '../../../src/sinks/folder.js';
+import { prepareFolder, type ResultFolder } from '../../../src/sinks/folder.js';
 import { readRowsCsv, readSamples } from '../../../src/sinks/read.js';
 import type { CellRecord } from '../../../src/core/outcome.js';
 import { recordToLine } from '../../../src/sinks/samples-line.js';
@@ -112,6 +112,25 @@ describe('prepareFolder', () => {
     folder.writeEnvironment({});
     folder.discardIfEmpty();
     expect(readdirSync(path)).toEqual(['env.json']);
+  });
+});
+
+describe('two that find the same folder empty', () => {
+  const path = (): string => join(base, 'out');
+  const begin = (): ResultFolder => prepareFolder(path());
+
+  it('do not both write into it, however quick the first is', () => {
+    const [quick, late] = [begin(), begin()];
+    quick.acquireNew('out');
+    expect(() => late.acquireNew('out')).toThrow(/no other sweep writes to/);
+    quick.writePlan({ plan, shard: null, modelArguments: {} });
+    quick.release();
+    expect(() => late.acquireNew('out')).toThrow(UsageError);
+    expect(() => late.acquireNew('out')).toThrow(/--out, got out with results by now/);
+    // The refused one let go: the folder can be resumed.
+    expect(readdirSync(path()).toSorted()).toEqual(['plan.json', 'rows.csv']);
+    late.acquire();
+    late.release();
   });
 });
 
