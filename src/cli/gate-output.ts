@@ -8,7 +8,11 @@ import { type Terminal, warn } from './terminal.js';
 export const GATE_FORMATS = ['table', 'md', 'json', 'github'] as const;
 export type GateFormat = (typeof GATE_FORMATS)[number];
 
-async function formatted(report: GateReport, format: GateFormat): Promise<Iterable<string>> {
+async function formatted(
+  report: GateReport,
+  format: GateFormat,
+  unclear: boolean,
+): Promise<Iterable<string>> {
   switch (format) {
     case 'table':
       return [await gateTable(report)];
@@ -17,7 +21,7 @@ async function formatted(report: GateReport, format: GateFormat): Promise<Iterab
     case 'md':
       return [gateMarkdown(report)];
     case 'github':
-      return [gateAnnotations(report), gateMarkdown(report)];
+      return [gateAnnotations(report, unclear), gateMarkdown(report)];
   }
 }
 
@@ -52,11 +56,12 @@ export async function printGate(
   code: number,
   terminal: Terminal,
 ): Promise<number> {
-  for (const piece of await formatted(report, format)) terminal.stdout.write(piece);
+  const unclear = code === EXIT.inconclusive;
+  for (const piece of await formatted(report, format, unclear)) terminal.stdout.write(piece);
   for (const warning of report.warnings) warn(terminal, warning);
   if (terminal.env['GITHUB_ACTIONS'] !== 'true') return code;
   // Runners read commands from both streams; stdout may be redirected into a file.
-  if (format !== 'github') terminal.stderr.write(gateAnnotations(report));
+  if (format !== 'github') terminal.stderr.write(gateAnnotations(report, unclear));
   const unwritten = writeStepSummary(title, report, terminal);
   if (unwritten === null) return code;
   if (code === EXIT.ok) throw unwritten;
