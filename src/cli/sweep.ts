@@ -6,7 +6,7 @@ import { EXIT, PolarBenchError, UsageError } from '../core/errors.js';
 import type { ModelShape } from '../core/model-shape.js';
 import type { SweepPlan } from '../core/plan.js';
 import { expandSweep } from '../plan/expand.js';
-import { prepareFolder, reopenFolder, type ResultFolder } from '../sinks/folder.js';
+import { prepareFolder, reopenFolder } from '../sinks/folder.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
 import { chooseBackend, type ChosenBackend } from './backend-choice.js';
 import { densitySources } from './density-sources.js';
@@ -74,9 +74,10 @@ function refuseEmptyShard(plan: PlanFile): void {
   );
 }
 
-/** Measures into an acquired folder and lets go of it, whatever happens. */
-async function measureInto(folder: ResultFolder, job: Omit<SweepJob, 'folder'>): Promise<number> {
-  folder.acquire();
+/** Measures into a new folder and lets go of it, whatever happens. */
+async function measureInto(out: string, job: Omit<SweepJob, 'folder'>): Promise<number> {
+  const folder = prepareFolder(out);
+  folder.acquireNew(out);
   try {
     return await measureSweep({ ...job, folder });
   } finally {
@@ -146,20 +147,17 @@ export async function sweep(
     }
     const startedAt = new Date().toISOString();
     const named = new Map(models.map((model, i) => [model, invocation.models[i] ?? model.name]));
-    return await measureInto(
-      prepareFolder(invocation.out ?? defaultFolder(chosen.facts, models, startedAt)),
-      {
-        plan,
-        chosen,
-        earlier: null,
-        startedAt,
-        format: invocation.format,
-        argv: process.argv.slice(2),
-        reproCommand: (cell: Cell, candidate) =>
-          reproCommand(named.get(cell.model) ?? cell.model.name, cell, candidate),
-        terminal,
-      },
-    );
+    return await measureInto(invocation.out ?? defaultFolder(chosen.facts, models, startedAt), {
+      plan,
+      chosen,
+      earlier: null,
+      startedAt,
+      format: invocation.format,
+      argv: process.argv.slice(2),
+      reproCommand: (cell: Cell, candidate) =>
+        reproCommand(named.get(cell.model) ?? cell.model.name, cell, candidate),
+      terminal,
+    });
   } finally {
     await chosen.backend.close();
   }
