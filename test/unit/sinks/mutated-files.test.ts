@@ -89,6 +89,7 @@ const planFile: PlanFile = {
       minSampleUs: 100,
     },
     threads: 2,
+    breakdown: true,
   },
   shard: { index: 1, count: 1 },
   modelArguments: { [SHAPE.name]: 'test' },
