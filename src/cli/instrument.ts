@@ -40,6 +40,7 @@ export async function measureAA(backend: Backend, plan: SweepPlan): Promise<AASp
     cell: { ...twice, key: cellKey(twice) },
     sampling: { ...plan.sampling, maxTimeS: Math.min(AA_TIME_S, plan.sampling.maxTimeS) },
     threads: plan.threads,
+    breakdown: false,
   });
   const [a, b] = outcome.candidates;
   return a?.status === 'ok' && b?.status === 'ok' ? normalizeAA(a.samplesNs, b.samplesNs, cell.seed) : null;

@@ -7,18 +7,21 @@ import type { SweepPlan } from '../core/plan.js';
 import type { Row } from '../core/row.js';
 import type { CellRecord } from '../core/outcome.js';
 import { rowsOf, type RowContext, runSweep } from '../pipeline.js';
+import { type BreakdownRow, breakdownRows } from '../report/step.js';
 import { type EnvironmentFile, environmentDifferences } from '../sinks/environment-file.js';
 import type { ResultFolder } from '../sinks/folder.js';
-import { createSink } from '../sinks/create.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
 import type { Format } from '../sinks/sink.js';
 import type { ChosenBackend } from './backend-choice.js';
 import { environmentDocument } from './environment.js';
 import { largerCeilings, measureAA, storedCeilings } from './instrument.js';
+
+import { printBreakdown } from './breakdown.js';
+import { exitCodeOf, printRows } from './print-rows.js';
 import { SweepProgress } from './progress.js';
 import { shellWord } from './repro.js';
 import { abortOnSignals } from './signals.js';
-import { duration, say, type Terminal, wantsColour, warn } from './terminal.js';
+import { duration, say, type Terminal, warn } from './terminal.js';
 
 export interface SweepJob {
   readonly plan: PlanFile;
@@ -38,23 +41,6 @@ export interface EarlierRun {
   readonly records: readonly CellRecord[];
   /** null: it ended before anything was measured */
   readonly environment: EnvironmentFile | null;
-}
-
-export function exitCodeOf(rows: readonly Row[]): number {
-  if (rows.some((row) => row.status === 'incorrect')) return EXIT.incorrect;
-  if (rows.some((row) => row.status === 'failed') || !rows.some((row) => row.status === 'ok')) {
-    return EXIT.failedCells;
-  }
-  return EXIT.ok;
-}
-
-export async function printRows(rows: readonly Row[], format: Format, terminal: Terminal): Promise<void> {
-  const sink = await createSink(format, terminal.stdout, {
-    colour: wantsColour(terminal.stdout, terminal.env),
-  });
-  sink.header();
-  for (const row of rows) sink.row(row);
-  sink.finish();
 }
 
 /** A sweep under way: what is measured, what is written, and what env.json says. */
@@ -93,6 +79,7 @@ class SweepRun {
     folder.writeEnvironment(this.environment(null));
     this.buildRows();
     if (this.records.length > 0) folder.rewriteRows(this.rows);
+    this.writeBreakdown();
   }
 
   /** Whether an earlier run got to its end: then there is nothing to measure, not even ceilings. */
@@ -107,6 +94,7 @@ class SweepRun {
     this.ceilings = largerCeilings(first, last);
     this.buildRows();
     this.job.folder.rewriteRows(this.rows);
+    this.writeBreakdown();
     return true;
   }
 
@@ -115,6 +103,16 @@ class SweepRun {
     this.job.folder.writeCell(record, rows);
     this.records.push(record);
     this.rows.push(...rows);
+    this.writeBreakdown();
+  }
+
+  /** The parts of all steps that are done; from the samples, so that a resumed run has those of the first as well. */
+  breakdown(): BreakdownRow[] {
+    return this.records.flatMap((record) => breakdownRows(record, this.runId));
+  }
+
+  private writeBreakdown(): void {
+    if (this.job.plan.plan.breakdown) this.job.folder.writeBreakdown(this.breakdown());
   }
 
   /** Ceilings once more: they rise when the first measurement was disturbed, and every bound with them. */
@@ -241,6 +239,7 @@ export async function measureSweep(job: SweepJob): Promise<number> {
     dispose();
   }
   await printRows(run.rows, job.format, terminal);
+  await printBreakdown(run.breakdown(), run.rows, job.format, terminal);
   const total = shardCells(job.plan.plan, job.plan.shard).length;
   const time = duration((performance.now() - started) / 1000);
   if (signal.aborted) {

@@ -15,25 +15,32 @@ export interface DisplayRow {
   readonly kernel: string;
   readonly density: string;
   readonly latency: string;
-  readonly gbPerS: string;
+  /** GB/s; in scope step tokens/s */
+  readonly rate: string;
   readonly pctOfBound: string;
   readonly speedup: string;
   readonly status: string;
 }
 
 /** Headings of the columns of DisplayRow, in order. */
-export const DISPLAY_HEADINGS: Readonly<Record<keyof DisplayRow, string>> = {
+const DISPLAY_HEADINGS: Readonly<Record<keyof DisplayRow, string>> = {
   batch: 'batch',
   kvLen: 'kv_len',
   variant: 'variant',
   kernel: 'kernel',
   density: 'density',
   latency: 'latency',
-  gbPerS: 'GB/s',
+  rate: 'GB/s',
   pctOfBound: '% bound',
   speedup: 'speedup (95 %)',
   status: 'status',
 };
+
+/** What a step is quoted by; the other scopes by the bytes they move. */
+export function headingsOf({ rows }: RowGroup): string[] {
+  const step = rows[0]?.scope === 'step';
+  return Object.values(step ? { ...DISPLAY_HEADINGS, rate: 'tokens/s' } : DISPLAY_HEADINGS);
+}
 
 export const NOT_AVAILABLE = '-';
 
@@ -90,6 +97,7 @@ export function shortKernel(row: Row): string {
 }
 
 export function displayRow(row: Row): DisplayRow {
+  const rate = row.scope === 'step' ? row.tokens_per_s : row.achieved_gb_per_s;
   // Rows may come from a file, so not even the words of a fixed list are trusted here.
   const safe = sanitizeForTerminal;
   return {
@@ -99,7 +107,7 @@ export function displayRow(row: Row): DisplayRow {
     kernel: shortKernel(row),
     density: density(row),
     latency: latencyWithNoise(row),
-    gbPerS: row.achieved_gb_per_s === null ? NOT_AVAILABLE : threeDigits(row.achieved_gb_per_s),
+    rate: rate === null ? NOT_AVAILABLE : threeDigits(rate),
     pctOfBound: row.pct_of_bound === null ? NOT_AVAILABLE : row.pct_of_bound.toFixed(0),
     speedup: speedupWithInterval(row),
     status: safe(row.status),

@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs
 import { dirname, join, resolve } from 'node:path';
 import { UsageError } from '../core/errors.js';
 import type { Row } from '../core/row.js';
-import { csvHeader, csvRows } from './csv.js';
+import type { BreakdownRow } from '../report/step.js';
+import { breakdownCsv, csvHeader, csvRows } from './csv.js';
 import { jsonDocument } from './json.js';
 import { appendLine, cutFile, probeWritable, replaceFile } from './durable.js';
 import { FolderLock } from './lock.js';
@@ -18,6 +19,9 @@ export const RESULT_FILES = {
   rows: 'rows.csv',
   samples: 'samples.jsonl',
 } as const;
+
+/** Beside them, where the parts of decode steps were asked for. */
+export const BREAKDOWN_FILE = 'breakdown.csv';
 
 /**
  * A result folder. Everything is on the disk before a method returns: rows.csv is always whole, samples.jsonl has one
@@ -78,6 +82,11 @@ export class ResultFolder {
   rewriteRows(rows: readonly Row[]): void {
     this.rowsCsv = csvHeader() + csvRows(rows);
     replaceFile(this.file('rows'), this.rowsCsv);
+  }
+
+  /** Replaces breakdown.csv by the parts of all steps so far. */
+  writeBreakdown(rows: readonly BreakdownRow[]): void {
+    replaceFile(join(this.path, BREAKDOWN_FILE), breakdownCsv(rows));
   }
 
   /** The finished cells of an earlier run; a last line that was cut off is removed, its cell is measured again. */

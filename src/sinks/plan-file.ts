@@ -41,6 +41,8 @@ const schema = z.strictObject({
     min_sample_us: z.number(),
   } satisfies SnakeKeys<SamplingOptions>),
   threads: z.int().nonnegative(),
+  // Absent in files of older versions
+  breakdown: z.boolean().default(false),
   shard: z.strictObject({ index: z.int().positive(), count: z.int().positive() }).nullable(),
   model_arguments: z.record(z.string(), z.string()),
 });

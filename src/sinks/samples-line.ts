@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { BACKENDS, CACHE_MODES, DTYPES, SCOPES, VARIANTS, type Candidate, type Cell } from '../core/cell.js';
-import { ACTIVATIONS, MODEL_FAMILIES, type ModelShape } from '../core/model-shape.js';
+import { ACTIVATIONS, blockDefaults, MODEL_FAMILIES, type ModelShape } from '../core/model-shape.js';
 import {
   STOPS,
   type CandidateIncorrect,
@@ -8,6 +8,7 @@ import {
   type CandidateOk,
   type CandidateOutcome,
   type CellRecord,
+  type StepPart,
   type Verification,
 } from '../core/outcome.js';
 import { escapeJsonForTerminal } from '../report/sanitize.js';
@@ -33,6 +34,8 @@ const verification = z.strictObject({
   repeats_equal: z.boolean(),
 } satisfies SnakeKeys<Verification>);
 
+const part = z.strictObject({ name: z.string(), ns: z.number() } satisfies SnakeKeys<StepPart>);
+
 const names = { kernel: z.string(), variant: z.enum(VARIANTS) };
 
 const candidate = z.discriminatedUnion('status', [
@@ -46,6 +49,8 @@ const candidate = z.discriminatedUnion('status', [
     rotation_copies: count,
     samples_discarded: count,
     energy_mj: z.number().nullable(),
+    resident_layers: count.nullable().default(null),
+    parts: z.array(part).nullable().default(null),
     warnings: texts,
   } satisfies SnakeKeys<CandidateOk>),
   z.strictObject({
@@ -66,24 +71,32 @@ const candidate = z.discriminatedUnion('status', [
 
 const sourced = z.strictObject({ value: z.number(), source: z.string() }).nullable();
 
-const model = z.strictObject({
-  name: z.string(),
-  family: z.enum(MODEL_FAMILIES),
-  num_layers: count,
-  hidden_size: count,
-  intermediate_size: count,
-  num_qo_heads: count,
-  num_kv_heads: count,
-  head_dim: count,
-  vocab_size: count,
-  activation: z.enum(ACTIVATIONS),
-  gated: z.boolean(),
-  mlp_bias: z.boolean(),
-  critical_head_density: sourced,
-  default_mlp_density: sourced,
-  reference_kv_len: sourced,
-  source: z.string(),
-} satisfies SnakeKeys<ModelShape>);
+/** Files of older versions lack the keys of the block: they mean the defaults of the family. */
+const model = z
+  .strictObject({
+    name: z.string(),
+    family: z.enum(MODEL_FAMILIES),
+    num_layers: count,
+    hidden_size: count,
+    intermediate_size: count,
+    num_qo_heads: count,
+    num_kv_heads: count,
+    head_dim: count,
+    vocab_size: count,
+    activation: z.enum(ACTIVATIONS),
+    gated: z.boolean(),
+    mlp_bias: z.boolean(),
+    qkv_bias: z.boolean().optional(),
+    out_bias: z.boolean().optional(),
+    rope_theta: z.number().positive().nullable().optional(),
+    norm_epsilon: z.number().positive().optional(),
+    unmodelled_block: z.string().nullable().optional(),
+    critical_head_density: sourced,
+    default_mlp_density: sourced,
+    reference_kv_len: sourced,
+    source: z.string(),
+  } satisfies SnakeKeys<ModelShape>)
+  .transform((m) => ({ ...(toSnakeCase(blockDefaults(m.family)) as object), ...m }));
 
 export const cellSchema = z.strictObject({
   key: z.string(),
@@ -101,6 +114,7 @@ export const cellSchema = z.strictObject({
       ...names,
       active_heads: count.nullable(),
       active_neurons: count.nullable(),
+      layer_active_neurons: z.array(count).nullable().default(null),
       density_source: z.string(),
     } satisfies SnakeKeys<Candidate>),
   ),

@@ -20,7 +20,8 @@ import { csvHeader, csvRows } from '../../../src/sinks/csv.js';
 import { prepareFolder } from '../../../src/sinks/folder.js';
 import { readRowsCsv, readSamples } from '../../../src/sinks/read.js';
 import type { CellRecord } from '../../../src/core/outcome.js';
-import { recordToLine } from '../../../src/sinks/samples-line.js';
+import { breakdownRows } from '../../../src/report/step.js';
+import { lineToRecord, recordToLine } from '../../../src/sinks/samples-line.js';
 import {
   attentionCell,
   failed,
@@ -29,6 +30,7 @@ import {
   outcomeOf,
   SHAPE,
   skipped,
+  stepRecord,
 } from '../report/measured-cell.js';
 import { baselineRow, hostileRows, sparseRow } from './sample-rows.js';
 
@@ -63,6 +65,7 @@ const plan: SweepPlan = {
   exclusions: [{ model: 'm\u009b', scope: 'mlp', variant: 'polar', reason: 'r' }],
   sampling: { minSamples: 10, maxSamples: 100, maxNoise: 0.005, maxTimeS: 10, warmup: 3, minSampleUs: 100 },
   threads: 0,
+  breakdown: false,
 };
 
 describe('prepareFolder', () => {
@@ -112,6 +115,50 @@ describe('prepareFolder', () => {
     folder.writeEnvironment({});
     folder.discardIfEmpty();
     expect(readdirSync(path)).toEqual(['env.json']);
+  });
+});
+
+describe('breakdown.csv', () => {
+  it('is replaced as a whole, and absent where nobody asked', () => {
+    const folder = prepareFolder(join(base, 'out'));
+    const path = join(folder.path, 'breakdown.csv');
+    folder.writePlan({ plan, shard: null, modelArguments: {} });
+    folder.writeCell(record, [baselineRow]);
+    expect(existsSync(path)).toBe(false);
+    const rows = breakdownRows(stepRecord(), 'r1');
+    folder.writeBreakdown(rows.slice(0, 1));
+    folder.writeBreakdown(rows);
+    const lines = readFileSync(path, 'utf8').split('\r\n');
+    expect(lines[0]).toBe(
+      'schema_version,run_id,model,batch_size,kv_len,variant,kernel,module,latency_us,share,active_heads,active_neurons',
+    );
+    expect(lines[1]).toBe('1,r1,test-shape,2,128,dense,step/dense,attention,3,0.75,8,96');
+    expect(lines).toHaveLength(1 + rows.length + 1);
+  });
+});
+
+describe('samples.jsonl of a step', () => {
+  it('keeps parts, resident layers and the neurons of each layer', () => {
+    const kept = stepRecord();
+    expect(lineToRecord(recordToLine(kept))).toEqual(kept);
+  });
+
+  it('of older versions lacks them: nothing was measured, and the block is that of the family', () => {
+    const line = JSON.parse(recordToLine(record)) as {
+      cell: { model: Record<string, unknown>; candidates: Record<string, unknown>[] };
+      candidates: Record<string, unknown>[];
+    };
+    const { model } = line.cell;
+    for (const key of ['qkv_bias', 'out_bias', 'rope_theta', 'norm_epsilon', 'unmodelled_block']) {
+      expect(Object.hasOwn(model, key)).toBe(true);
+      delete model[key];
+    }
+    for (const c of line.cell.candidates) delete c['layer_active_neurons'];
+    for (const c of line.candidates) {
+      delete c['parts'];
+      delete c['resident_layers'];
+    }
+    expect(lineToRecord(JSON.stringify(line))).toEqual(record);
   });
 });
 

@@ -22,6 +22,7 @@ const plan = (cells: number): SweepPlan => ({
   exclusions: [{ model: 'm\u001b', scope: 'mlp', variant: 'polar', reason: 'r' }],
   sampling: { minSamples: 10, maxSamples: 100, maxNoise: 0.005, maxTimeS: 10, warmup: 3, minSampleUs: 100 },
   threads: 2,
+  breakdown: false,
 });
 
 describe('plan.json', () => {
