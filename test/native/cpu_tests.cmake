@@ -6,4 +6,5 @@ target_sources(polar_native_tests PRIVATE
   test/native/cpu_kernels_test.cpp
   test/native/cpu_parts_test.cpp
   test/native/random_half_test.cpp
+  test/native/decoder_reference_test.cpp
   test/native/reference_test.cpp)

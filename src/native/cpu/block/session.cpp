@@ -117,8 +117,7 @@ class BlockSession final : public Session {
 }  // namespace
 
 std::unique_ptr<Session> open_block_session(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
-                                            const PolarOptions& options, Isa isa, ThreadPool& pool,
-                                            InputStore& store) {
+                                            const PolarOptions& options, Isa isa, ThreadPool& pool, InputStore& store) {
   return std::make_unique<BlockSession>(problem, candidates, options, isa, pool, store);
 }
 
