@@ -2,6 +2,8 @@ import { readFileSync } from 'node:fs';
 
 /** What is looked at of env.json; every value may be anything. */
 interface StoredEnvironment {
+  /** In a merged folder: the env.json of each shard */
+  readonly shards?: unknown;
   readonly aa_spread?: { readonly relative_spread?: unknown } | null;
   readonly backend?: unknown;
   readonly threads?: unknown;
@@ -26,19 +28,28 @@ function threadsOf({ backend, threads, host }: StoredEnvironment): string | null
   return typeof host?.cpu_count === 'number' ? String(host.cpu_count) : 'all';
 }
 
+/** Half-widths of a run and of the shards that it was merged of. */
+function spreadsOf(document: StoredEnvironment): number[] {
+  const shards = Array.isArray(document.shards) ? (document.shards as StoredEnvironment[]) : [];
+  return [document, ...shards]
+    .map((run) => run.aa_spread?.relative_spread)
+    .filter((spread) => typeof spread === 'number');
+}
+
 /** @param path of env.json, of any version; what cannot be read is a warning and never an error */
 export function runConditions(path: string): RunConditions {
   let threads: string | null;
-  let spread: unknown;
+  let spreads: number[];
   try {
     const document = JSON.parse(readFileSync(path, 'utf8')) as StoredEnvironment;
     threads = threadsOf(document);
-    spread = document.aa_spread?.relative_spread;
+    spreads = spreadsOf(document);
   } catch {
     return { ...UNKNOWN, warning: `${path} is not JSON: the A/A spread of this run is unknown` };
   }
-  if (typeof spread !== 'number') return { ...UNKNOWN, threads };
+  if (spreads.length === 0) return { ...UNKNOWN, threads };
   // Beyond 1 nothing would ever be a regression: that is no noise of an instrument.
-  if (spread >= 0 && spread < 1) return { threads, aaSpread: spread, warning: null };
-  return { ...UNKNOWN, threads, warning: `${path}: an A/A spread of ${spread} cannot be and is not used` };
+  const odd = spreads.find((spread) => !(spread >= 0 && spread < 1));
+  if (odd === undefined) return { threads, aaSpread: Math.max(...spreads), warning: null };
+  return { ...UNKNOWN, threads, warning: `${path}: an A/A spread of ${odd} cannot be and is not used` };
 }

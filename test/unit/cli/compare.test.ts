@@ -205,6 +205,15 @@ describe('--fail-on', () => {
     expect(terminal.out()).toContain('threshold 12 %');
   });
 
+  it('takes the A/A spread of the noisiest shard of a merged folder', async () => {
+    const shards = [{ aa_spread: { relative_spread: 0.1 } }, { aa_spread: null }, {}];
+    const merged = folder(BASE, {
+      'env.json': JSON.stringify({ aa_spread: { relative_spread: 0.01 }, shards }),
+    });
+    expect(await compare(merged, csv(BASE))).toBe(0);
+    expect(terminal.out()).toContain('threshold 12 %');
+  });
+
   it.each(['1e999', '1.5', '-0.1'])('is not moved by an A/A spread of %s', async (spread) => {
     const odd = folder(BASE, { 'env.json': `{"aa_spread": {"relative_spread": ${spread}}}` });
     expect(await compare(odd, csv(BASE.map((r) => row(r.batch_size, 2 * (r.latency_us_median ?? 0)))))).toBe(

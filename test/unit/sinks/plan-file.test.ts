@@ -135,4 +135,14 @@ describe('env.json', () => {
       'git_commit: abc instead of none',
     ]);
   });
+
+  it('tells machines of more or fewer CPUs apart where the CPU is what is measured', () => {
+    const on = (backend: string, count: number): EnvironmentFile => ({
+      ...environment,
+      backend,
+      host: { cpu: 'CPU', cpu_count: count },
+    });
+    expect(environmentDifferences(on('cpu', 8), on('cpu', 16))).toEqual(['cpu_count: 16 instead of 8']);
+    expect(environmentDifferences(on('cuda', 8), on('cuda', 16))).toEqual([]);
+  });
 });
