@@ -11,12 +11,10 @@ import { type BreakdownRow, breakdownRows } from '../report/step.js';
 import { type EnvironmentFile, environmentDifferences } from '../sinks/environment-file.js';
 import type { ResultFolder } from '../sinks/folder.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
-import type { Format } from '../sinks/sink.js';
 import type { ChosenBackend } from './backend-choice.js';
 import { environmentDocument } from './environment.js';
 import { ceilingsSpread, ceilingsWarnings, largerCeilings, measureAA, storedCeilings } from './instrument.js';
-import { printBreakdown } from './breakdown.js';
-import { exitCodeOf, printRows } from './print-rows.js';
+import { exitCodeOf } from './print-rows.js';
 import { SweepProgress } from './progress.js';
 import { shellWord } from './repro.js';
 import { abortOnSignals } from './signals.js';
@@ -30,7 +28,10 @@ export interface SweepJob {
   /** What an earlier, interrupted run of the same plan has left; null for a fresh one */
   readonly earlier: EarlierRun | null;
   readonly startedAt: string;
-  readonly format: Format;
+  /** Shows the rows once the sweep ended, also where it was interrupted; in the order of rows.csv */
+  readonly print: (rows: readonly Row[], breakdown: readonly BreakdownRow[]) => Promise<void>;
+  /** The command whose --resume goes on with the folder */
+  readonly command: 'sweep' | 'reproduce';
   readonly argv: readonly string[];
   readonly reproCommand: (cell: Cell, candidate: Candidate) => string;
   readonly terminal: Terminal;
@@ -200,12 +201,12 @@ class SweepRun {
   }
 }
 
-/** Measures what is left of a plan into its folder and prints all rows. Returns the exit code. */
+/** Measures what is left of a plan into its folder and shows all rows. Returns the exit code. */
 export async function measureSweep(job: SweepJob): Promise<number> {
   const { chosen, folder, terminal } = job;
   const started = performance.now();
   const run = new SweepRun(job);
-  const resume = `polar-bench sweep --resume ${shellWord(folder.path)}`;
+  const resume = `polar-bench ${job.command} --resume ${shellWord(folder.path)}`;
   const { signal, dispose } = abortOnSignals([chosen.backend]);
   let progress: SweepProgress | null = null;
   try {
@@ -239,8 +240,7 @@ export async function measureSweep(job: SweepJob): Promise<number> {
     progress?.stop();
     dispose();
   }
-  await printRows(run.rows, job.format, terminal);
-  await printBreakdown(run.breakdown(), run.rows, job.format, terminal);
+  await job.print(run.rows, run.breakdown());
   const total = shardCells(job.plan.plan, job.plan.shard).length;
   const time = duration((performance.now() - started) / 1000);
   if (signal.aborted) {

@@ -8,6 +8,7 @@ import { lawRows } from '../report/union-rows.js';
 import { csvText } from '../sinks/csv.js';
 import { replaceFile } from '../sinks/durable.js';
 import { prepareFolder } from '../sinks/folder.js';
+import { standalone } from '../sinks/plot-style.js';
 import { unionByBatchSvg, unionByLayerSvg } from '../sinks/plots-union.js';
 import { unionCsv } from '../sinks/union-text.js';
 import { headStatistics, type LayerHeads } from '../traces/heads.js';
@@ -38,7 +39,7 @@ async function writePlots(data: UnionData, invocation: UnionInvocation, folder: 
   const shown: readonly UnionRow[] = data.own.length > 0 ? data.own : data.law;
   replaceFile(
     join(folder, `union-by-layer-${name}.svg`),
-    await unionByLayerSvg(data.model, data.source, shown),
+    standalone(await unionByLayerSvg(data.model, data.source, shown)),
   );
   const layers = plottedLayers(data, invocation);
   const last = Math.max(1, ...data.own.map((r) => r.batch_size));
@@ -48,7 +49,7 @@ async function writePlots(data: UnionData, invocation: UnionInvocation, folder: 
   const points = data.own.filter((r) => typeof r.layer === 'number' && layers.includes(r.layer));
   replaceFile(
     join(folder, `union-by-batch-${name}.svg`),
-    await unionByBatchSvg(data.model, data.source, points, law, last),
+    standalone(await unionByBatchSvg(data.model, data.source, points, law, last)),
   );
 }
 

@@ -180,17 +180,18 @@ export function prepareFolder(given: string): ResultFolder {
  * Opens the folder of an earlier sweep to write more into it.
  *
  * @param given as the user wrote it
+ * @param purpose what the user named it for, for messages
  * @throws UsageError when there is none or it cannot be written
  */
-export function reopenFolder(given: string): ResultFolder {
+export function reopenFolder(given: string, purpose = '--resume'): ResultFolder {
   const path = resolve(given);
   try {
     probeWritable(path);
   } catch (cause) {
     throw new UsageError(
-      `Expected a writable result folder for --resume, got ${given} (${(cause as Error).message})`,
+      `Expected a writable result folder for ${purpose}, got ${given} (${(cause as Error).message})`,
       {
-        hint: 'Name the folder that the interrupted sweep printed.',
+        hint: 'Name a folder that a sweep has written: it prints it at its start and end.',
         cause,
       },
     );

@@ -1,6 +1,6 @@
 import { countVerdicts, type GateReport, type GateVerdict, VERDICTS, type Verdict } from '../core/verdict.js';
 import { escapeJsonForTerminal, sanitizeForTerminal } from '../report/sanitize.js';
-import { formatLatency, NOT_AVAILABLE } from './display.js';
+import { formatLatency, NOT_AVAILABLE } from '../report/format.js';
 import { escapeMarkdown } from './markdown.js';
 import type { SnakeKeys } from './snake-case.js';
 
