@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 
 import { SCOPES } from '../core/cell.js';
 import { EXIT, UsageError } from '../core/errors.js';
+import { claimCommands } from './claim-commands.js';
 import { packageVersion } from './version.js';
 import { booleanFlag, flag } from './flags.js';
 import { gateCommands } from './gate-commands.js';
@@ -55,6 +56,9 @@ function verifyCommand(terminal: Terminal, pending: Pending): Command {
     .addOption(flag('seed', 'n', 'seed of data and random shapes'))
     .addOption(flag('threads', 'n', 'CPU threads, 0 = all'))
     .addOption(flag('random', 'n', 'random shapes per dtype and scope (default: 20)'))
+    .addOption(
+      flag('hang-timeout', 'seconds', 'give a case up after this without a sign of life (default: 60)'),
+    )
     .addOption(flag('repeats', 'n', 'runs compared bit by bit (default: 10)'))
     .addOption(flag('shard', 'I/N', 'check the I-th of N parts (every N-th case)'))
     .addOption(flag('format', 'name', 'table or json (default: table)'))
@@ -107,6 +111,7 @@ function buildProgram(terminal: Terminal, pending: Pending): Command {
   program.addCommand(unionSparsityCommand(terminal, pending));
   program.addCommand(topkCommand(terminal, pending));
   program.addCommand(verifyCommand(terminal, pending));
+  for (const command of claimCommands(terminal, pending)) program.addCommand(command);
   for (const command of gateCommands(terminal, pending)) program.addCommand(command);
   for (const command of listCommands(terminal, pending)) program.addCommand(command);
   configure(program, terminal);
