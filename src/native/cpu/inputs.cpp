@@ -26,7 +26,10 @@ void poison_tail(const TensorSpec& spec, int64_t first, int64_t count, uint16_t*
   }
 }
 
-void fill(const TensorSpec& spec, int64_t copy, uint16_t* data, Isa isa, ThreadPool& pool, const Reporter& reporter) {
+}  // namespace
+
+void fill_tensor(const TensorSpec& spec, int64_t copy, uint16_t* data, Isa isa, ThreadPool& pool,
+                 const Reporter& reporter) {
   const Inner& loops = inner(isa, spec.dtype);
   const uint64_t key = stream_key(spec.seed, spec.tensor, static_cast<uint64_t>(copy));
   for (int64_t slice = 0; slice < spec.elements; slice += kSlice) {
@@ -43,20 +46,20 @@ void fill(const TensorSpec& spec, int64_t copy, uint16_t* data, Isa isa, ThreadP
   }
 }
 
-}  // namespace
-
 TensorSpec tensor_spec(const PolarProblem& p, Tensor tensor) {
-  TensorSpec spec{tensor, p.seed, p.dtype, tensor_elements(p, tensor), tensor_scale(p, tensor), 0, 0, 0};
+  TensorSpec spec{tensor, p.seed, p.dtype, tensor_elements(p, tensor), tensor_scale(p, tensor), 0, 0, 0, false};
   if (tensor == Tensor::kKey || tensor == Tensor::kValue) {
-    spec.valid = p.kv_len;
+    // The position that a layer itself appends holds NaN until it did.
+    spec.appended = is_block(p);
+    spec.valid = spec.appended ? p.kv_len - 1 : p.kv_len;
     spec.capacity = p.kv_capacity;
     spec.row = p.head_dim;
   }
   return spec;
 }
 
-std::vector<const uint16_t*> InputStore::get(const TensorSpec& spec, int64_t copies, Isa isa, ThreadPool& pool,
-                                             const Reporter& reporter) {
+std::vector<uint16_t*> InputStore::get(const TensorSpec& spec, int64_t copies, Isa isa, ThreadPool& pool,
+                                       const Reporter& reporter) {
   auto found = std::find_if(entries_.begin(), entries_.end(), [&](const auto& e) { return e->spec == spec; });
   if (found == entries_.end()) {
     entries_.push_back(std::make_unique<Entry>());
@@ -66,10 +69,10 @@ std::vector<const uint16_t*> InputStore::get(const TensorSpec& spec, int64_t cop
   Entry& entry = **found;
   while (static_cast<int64_t>(entry.copies.size()) < copies) {
     Buffer buffer(static_cast<size_t>(spec.elements) * sizeof(uint16_t));
-    fill(spec, static_cast<int64_t>(entry.copies.size()), buffer.half(), isa, pool, reporter);
+    fill_tensor(spec, static_cast<int64_t>(entry.copies.size()), buffer.half(), isa, pool, reporter);
     entry.copies.push_back(std::move(buffer));  // only when it is whole: a cancelled fill leaves nothing behind
   }
-  std::vector<const uint16_t*> pointers;
+  std::vector<uint16_t*> pointers;
   for (int64_t c = 0; c < copies; ++c) pointers.push_back(entry.copies[static_cast<size_t>(c)].half());
   return pointers;
 }
