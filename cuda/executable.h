@@ -22,7 +22,7 @@ struct SessionState {
   Stream stream;
   Inputs inputs;
   std::unique_ptr<ReferenceResults> references;
-  DeviceBuffer output;  // as large as the largest candidate's; each writes it whole
+  DeviceBuffer output;                 // as large as the largest candidate's; each writes it whole
   const Reporter* reporter = nullptr;  // from prepare() on
 };
 

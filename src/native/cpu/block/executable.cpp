@@ -1,6 +1,7 @@
 #include "executable.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -41,7 +42,10 @@ class BlockExecutable final : public Executable {
     return verifier.result(equal);
   }
 
-  int64_t plan_sample(int64_t wanted) override { return runs_ = std::max<int64_t>(1, wanted); }
+  int64_t plan_sample(int64_t wanted) override {
+    history_.clear();  // samples of another length, taken to find out this one
+    return runs_ = std::max<int64_t>(1, wanted);
+  }
 
   Sample sample() override {
     PartTimes times{};
@@ -88,8 +92,18 @@ class BlockExecutable final : public Executable {
                 shared_.constants, space_, x, out, clock);
       if (++shared_.next_layer == static_cast<int64_t>(shared_.layers.size())) shared_.next_layer = 0;
       x = out;
+      keep_alive();
     }
     if (step()) run_end(launch(), shared_.end, space_, x, clock);
+  }
+
+  // A step of a large model takes longer than a watcher waits for a sign of life.
+  void keep_alive() {
+    constexpr std::chrono::milliseconds kSilence{500};
+    const auto now = Clock::now();
+    if (now - last_sign_ < kSilence) return;
+    last_sign_ = now;
+    shared_.reporter->alive("sample", std::nan(""));
   }
 
   // The same from resident layer 0 on, every buffer and the appended positions NaN before each layer. Returns a digest
@@ -151,6 +165,7 @@ class BlockExecutable final : public Executable {
   bool skip_tile_ = false;
   int64_t runs_ = 1;
   std::vector<Timed> history_;
+  Clock::time_point last_sign_ = Clock::now();
 };
 
 }  // namespace
