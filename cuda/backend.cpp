@@ -21,7 +21,7 @@ namespace {
 class CudaSession : public Session {
  public:
   CudaSession(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates, const PolarOptions& options)
-      : candidates_(candidates), state_{problem, options, open_device(options.device), {}, {}, nullptr, nullptr} {
+      : candidates_(candidates), state_{problem, options, open_device(options.device), {}, {}, nullptr, {}, nullptr} {
     check_scopes();
     const MemoryInfo memory = memory_info();
     const double per_copy = static_cast<double>(input_bytes(problem) + variable_bytes_per_copy());
@@ -42,6 +42,7 @@ class CudaSession : public Session {
     }
     state_.inputs = Inputs(state_.problem, rotation_.copies, state_.stream);
     state_.stream.synchronize("filling the inputs");
+    state_.output = DeviceBuffer(largest_output_bytes(state_.problem, candidates_));
     state_.references = std::make_unique<ReferenceResults>(state_.problem, state_.inputs, state_.stream);
     reporter.alive("fill", 1.0);
   }
@@ -70,7 +71,9 @@ class CudaSession : public Session {
 
   // What does not grow with the copies, and what each copy adds beside the inputs.
   size_t fixed_bytes() const {
-    size_t bytes = ReferenceResults::memory_bytes(state_.problem, candidates_);
+    // The output twice: verification keeps the first run's.
+    size_t bytes = ReferenceResults::memory_bytes(state_.problem, candidates_) +
+                   2 * largest_output_bytes(state_.problem, candidates_);
     for (const PolarCandidate& c : candidates_) bytes += executable_bytes(state_.problem, c, state_.device.info, 0);
     return bytes;
   }

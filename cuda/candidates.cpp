@@ -68,7 +68,7 @@ class AttentionExecutable : public CudaExecutable {
     const AttentionArgs args{inputs.at(Tensor::kQuery, copy),
                              inputs.at(Tensor::kKey, copy),
                              inputs.at(Tensor::kValue, copy),
-                             output_.as(),
+                             output(),
                              selects_ ? index_.at(copy) : nullptr,
                              groups_,
                              workspace_.as()};
@@ -80,7 +80,7 @@ class AttentionExecutable : public CudaExecutable {
     const ReferencePair& reference = session_.references->attention();
     DeviceBuffer active;
     if (selects_) active = to_device(active_rows(p));
-    launch_compare_rows(p.dtype, output_.as(), shape_.rows, shape_.columns, reference.exact.as<double>(),
+    launch_compare_rows(p.dtype, output(), shape_.rows, shape_.columns, reference.exact.as<double>(),
                         reference.naive.as<float>(), reference.columns, nullptr, active.as<uint8_t>(), errors,
                         session_.stream);
     session_.stream.synchronize("comparing the output");
@@ -133,7 +133,7 @@ class MlpExecutable : public CudaExecutable {
                        inputs.at(Tensor::kDown, copy),
                        inputs.at(Tensor::kDownBias, copy),
                        hidden,
-                       output_.as(),
+                       output(),
                        selects_ ? index_.at(copy) : nullptr,
                        count_.as<int32_t>(),
                        neurons_,
@@ -146,7 +146,7 @@ class MlpExecutable : public CudaExecutable {
     const bool up_only = p.scope == POLAR_SCOPE_MLP_UP;
     const ReferencePair& reference =
         up_only ? session_.references->hidden() : session_.references->down(neuron_index(p, candidate_, 0));
-    launch_compare_rows(p.dtype, output_.as(), shape_.rows, shape_.columns, reference.exact.as<double>(),
+    launch_compare_rows(p.dtype, output(), shape_.rows, shape_.columns, reference.exact.as<double>(),
                         reference.naive.as<float>(), reference.columns, up_only && selects_ ? index_.at(0) : nullptr,
                         nullptr, errors, session_.stream);
     session_.stream.synchronize("comparing the output");
@@ -228,11 +228,19 @@ size_t workspace_need(const Kernel& kernel, const PolarProblem& p, const PolarCa
 
 }  // namespace
 
+size_t largest_output_bytes(const PolarProblem& p, const std::vector<PolarCandidate>& candidates) {
+  size_t bytes = 0;
+  for (const PolarCandidate& c : candidates) {
+    const OutputShape shape = output_shape(p, c);
+    bytes = std::max(bytes, align_up(static_cast<size_t>(shape.rows * shape.columns) * 2));
+  }
+  return bytes;
+}
+
 size_t executable_bytes(const PolarProblem& p, const PolarCandidate& candidate, const DeviceInfo& device,
                         int64_t copies) {
   const OutputShape shape = output_shape(p, candidate);
-  size_t bytes = 2 * align_up(static_cast<size_t>(shape.rows * shape.columns) * 2);
-  bytes += align_up(static_cast<size_t>(shape.rows) * sizeof(RowError));
+  size_t bytes = align_up(static_cast<size_t>(shape.rows) * sizeof(RowError));
   const std::string id = candidate.kernel;
   if (const AttentionKernel* kernel = find_attention_kernel(id)) {
     bytes += workspace_need(*kernel, p, candidate, device);

@@ -17,14 +17,13 @@ CudaExecutable::CudaExecutable(SessionState& session, const PolarCandidate& cand
     : session_(session),
       candidate_(candidate),
       shape_(output_shape(session.problem, candidate)),
-      output_(static_cast<size_t>(shape_.rows * shape_.columns) * 2),
       workspace_(workspace_bytes) {
   // Tickets in a workspace start at zero and reset themselves; that is the contract of problem.h.
   if (workspace_) CHECK_CUDA(cudaMemsetAsync(workspace_.as(), 0, workspace_.bytes(), session.stream));
 }
 
 void CudaExecutable::run_poisoned() {
-  fill_nan(output_.as(), shape_.rows * shape_.columns, session_.stream);
+  fill_nan(output(), shape_.rows * shape_.columns, session_.stream);
   launch(0);
   session_.stream.synchronize("the run that is verified");
 }
@@ -35,13 +34,13 @@ PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
     if (fault_active("sticky", candidate_.kernel)) launch_trap(session_.stream);
   }
   run_poisoned();
-  const DeviceBuffer first(output_.bytes());
-  CHECK_CUDA(cudaMemcpyAsync(first.as(), output_.as(), output_.bytes(), cudaMemcpyDeviceToDevice, session_.stream));
+  const DeviceBuffer first(output_bytes());
+  CHECK_CUDA(cudaMemcpyAsync(first.as(), output(), output_bytes(), cudaMemcpyDeviceToDevice, session_.stream));
   DeviceBuffer differences(sizeof(unsigned long long));
   CHECK_CUDA(cudaMemsetAsync(differences.as(), 0, differences.bytes(), session_.stream));
   for (int32_t i = 1; i < repeats; ++i) {
     run_poisoned();
-    count_differences(first.as(), output_.as(), count, differences.as<unsigned long long>(), session_.stream);
+    count_differences(first.as(), output(), count, differences.as<unsigned long long>(), session_.stream);
   }
   const DeviceBuffer errors(static_cast<size_t>(shape_.rows) * sizeof(RowError));
   compare(errors.as<RowError>());

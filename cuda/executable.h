@@ -22,6 +22,7 @@ struct SessionState {
   Stream stream;
   Inputs inputs;
   std::unique_ptr<ReferenceResults> references;
+  DeviceBuffer output;                 // as large as the largest candidate's; each writes it whole
   const Reporter* reporter = nullptr;  // from prepare() on
 };
 
@@ -39,15 +40,18 @@ class CudaExecutable : public Executable {
   CudaExecutable(SessionState& session, const PolarCandidate& candidate, size_t workspace_bytes);
 
   LaunchContext context() const { return {session_.problem, session_.device.info, session_.stream}; }
-  // Enqueues one run over copy `copy` of the inputs into output_.
+  // Enqueues one run over copy `copy` of the inputs into the session's output.
   virtual void launch(int64_t copy) = 0;
-  // Judges output_ of copy 0 row by row into `errors` [output rows].
+  // Judges the output of copy 0 row by row into `errors` [output rows].
   virtual void compare(RowError* errors) = 0;
 
   SessionState& session_;
   const PolarCandidate candidate_;
   const OutputShape shape_;
-  DeviceBuffer output_;
+  // Shared by all candidates: where a buffer happens to lie changes a kernel of 20 us by a per cent or two, so a kernel
+  // measured twice with outputs of its own would differ from itself by more than its intervals say.
+  void* output() const { return session_.output.as(); }
+  size_t output_bytes() const { return static_cast<size_t>(shape_.rows * shape_.columns) * 2; }
   DeviceBuffer workspace_;
 
  private:
@@ -59,7 +63,10 @@ class CudaExecutable : public Executable {
 // Throws NativeError E_UNSUPPORTED for a kernel of another op, E_OUT_OF_MEMORY, or what the kernel's prepare throws.
 std::unique_ptr<Executable> make_executable(SessionState& session, const PolarCandidate& candidate);
 
-// Device bytes of one candidate: output twice, workspace, index sets, compact hidden values.
+// Device bytes of the largest output among the candidates.
+size_t largest_output_bytes(const PolarProblem& p, const std::vector<PolarCandidate>& candidates);
+
+// Device bytes of one candidate beside the output: row errors, workspace, index sets, compact hidden values.
 size_t executable_bytes(const PolarProblem& p, const PolarCandidate& candidate, const DeviceInfo& device,
                         int64_t copies);
 

@@ -61,7 +61,7 @@ export async function runSweep(
     if (signal.aborted) return;
     observer.cellStarted?.(cell, index);
     const outcome = await backend.measure(
-      { cell, sampling: plan.sampling, threads: plan.threads },
+      { cell, sampling: plan.sampling, threads: plan.threads, breakdown: plan.breakdown },
       (progress) => observer.progress?.(progress),
     );
     // An abort kills the measuring process: what it answers then is not a result.

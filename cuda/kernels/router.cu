@@ -59,21 +59,22 @@ GemmPlan scores_plan(const MlpRouterArgs& a, const DeviceInfo& device) {
 }
 
 struct MlpWorkspace {
-  size_t partial, hidden, bytes;  // tickets come first
+  size_t tickets, partial, hidden, bytes;  // first the range of keys
 };
 
 MlpWorkspace mlp_workspace(const MlpRouterArgs& a, const GemmPlan& plan) {
   const auto tiles = static_cast<size_t>(plan.batch_tiles) * static_cast<size_t>(plan.row_tiles);
   MlpWorkspace w{};
-  w.partial = align(tiles * 2 * sizeof(unsigned));
+  w.tickets = align(2 * sizeof(uint32_t));
+  w.partial = w.tickets + align(tiles * 2 * sizeof(unsigned));
   w.hidden = w.partial + align(tiles * static_cast<size_t>(plan.splits * router::kTileRows * plan.batch_tile) * 4);
   w.bytes = w.hidden + align(static_cast<size_t>(a.batch_size * a.rank) * 2);
   return w;
 }
 
-const void* gemm_kernel(int32_t dtype, int batch_tile, bool tail) {
-  return dtype == POLAR_BF16 ? router::router_gemm_kernel_bf16(batch_tile, tail)
-                             : router::router_gemm_kernel_fp16(batch_tile, tail);
+const void* gemm_kernel(int32_t dtype, int batch_tile, router::Depth depth) {
+  return dtype == POLAR_BF16 ? router::router_gemm_kernel_bf16(batch_tile, depth)
+                             : router::router_gemm_kernel_fp16(batch_tile, depth);
 }
 
 struct LaunchShape {
@@ -105,8 +106,7 @@ void enqueue(const void* kernel, const LaunchShape& shape, void* params, const D
 }
 
 void launch_gemm(int32_t dtype, const DeviceInfo& device, GemmParams& p, cudaStream_t stream) {
-  const bool tail = p.k_total % router::kLine != 0;
-  enqueue(gemm_kernel(dtype, p.plan.batch_tile, tail),
+  enqueue(gemm_kernel(dtype, p.plan.batch_tile, router::depth_of(p.k_total, p.plan.k_block)),
           {static_cast<unsigned>(p.plan.splits * p.plan.row_blocks), router::kThreads,
            static_cast<size_t>(p.plan.shared_bytes), 1, p.input_of_previous_kernel},
           &p, device, stream);
@@ -143,8 +143,8 @@ size_t mlp_router_workspace_bytes(const MlpRouterArgs& a, const DeviceInfo& devi
 
 void prepare_routers(int32_t dtype, const DeviceInfo& device) {
   for (const int batch_tile : {8, 32, 64}) {
-    for (const bool tail : {false, true}) {
-      allow_shared_memory(gemm_kernel(dtype, batch_tile, tail), device.shared_bytes_per_block_optin);
+    for (const router::Depth depth : {router::Depth::kFull, router::Depth::kLines, router::Depth::kAny}) {
+      allow_shared_memory(gemm_kernel(dtype, batch_tile, depth), device.shared_bytes_per_block_optin);
     }
   }
   const size_t most = device.shared_bytes_per_block_optin - sizeof(router::SelectShared);
@@ -188,7 +188,7 @@ void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterA
   p.finish = Finish::kHidden;
   const MlpWorkspace workspace = mlp_workspace(a, p.plan);
   char* base = static_cast<char*>(a.workspace);
-  p.tickets = reinterpret_cast<unsigned*>(base);
+  p.tickets = reinterpret_cast<unsigned*>(base + workspace.tickets);
   p.partial = reinterpret_cast<float*>(base + workspace.partial);
   p.hidden = base + workspace.hidden;
   launch_gemm(dtype, device, p, stream);
@@ -203,12 +203,14 @@ void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterA
   q.finish = Finish::kScores;
   q.input_of_previous_kernel = true;
   q.scores = a.scores;
+  q.range = reinterpret_cast<uint32_t*>(base);
   launch_gemm(dtype, device, q, stream);
 
   router::SelectParams s{};
   s.scores = a.scores;
   s.n = static_cast<int>(a.num_neurons);
   s.k = static_cast<int>(a.top_k);
+  s.range = q.range;
   s.index = a.index;
   launch_select(device, s, true, stream);
 }

@@ -39,16 +39,22 @@ struct GemmPlan {
   int splits;
   int row_blocks;  // blocks that share the row tiles; the grid is splits x row_blocks
   int stages;      // tiles in flight; below 2 the device has too little shared memory
+  int buffers;     // tiles between multiplication and finish
   int stage_bytes;
   int shared_bytes;
 };
 
+// A third exchange buffer lets warps run further ahead of those that finish a tile, but tiles in flight count more.
 constexpr void fit_stages(GemmPlan& plan, size_t shared_limit) {
-  const int64_t rest = kBarrierBytes + kSlack + 2 * 4 * exchange_floats(plan.batch_tile);
   plan.stage_bytes = static_cast<int>(divide_up(kTileRows * plan.k_block * 2, 128) * 128);
-  const int64_t room = (static_cast<int64_t>(shared_limit) - rest) / plan.stage_bytes;
-  plan.stages = static_cast<int>(room > kMaxStages ? kMaxStages : room < 0 ? 0 : room);
-  plan.shared_bytes = static_cast<int>(rest) + plan.stages * plan.stage_bytes;
+  for (plan.buffers = 3; plan.buffers >= 2; --plan.buffers) {
+    const int64_t rest = kBarrierBytes + kSlack + plan.buffers * 4 * exchange_floats(plan.batch_tile);
+    const int64_t room = (static_cast<int64_t>(shared_limit) - rest) / plan.stage_bytes;
+    plan.stages = static_cast<int>(room > kMaxStages ? kMaxStages : room < 0 ? 0 : room);
+    plan.shared_bytes = static_cast<int>(rest) + plan.stages * plan.stage_bytes;
+    if (plan.stages >= 3) return;
+  }
+  plan.buffers = 2;
 }
 
 constexpr GemmPlan begin_plan(int64_t rows, int64_t batch) {
@@ -91,6 +97,14 @@ constexpr GemmPlan plan_split_k(int64_t rows, int64_t k, int64_t batch, int sm_c
   }
   fit_stages(best, shared_limit);
   return best;
+}
+
+// What is known of every split's k when the kernel is compiled: all of kMaxBlockK, whole lines, or nothing.
+enum class Depth : int { kFull, kLines, kAny };
+
+constexpr Depth depth_of(int64_t k_total, int k_block) {
+  if (k_block == kMaxBlockK && k_total % kMaxBlockK == 0) return Depth::kFull;
+  return k_total % kLine == 0 ? Depth::kLines : Depth::kAny;
 }
 
 }  // namespace polar::cuda::router

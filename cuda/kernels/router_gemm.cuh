@@ -11,6 +11,7 @@
 #include <type_traits>
 
 #include "router_config.h"
+#include "router_key.cuh"
 #include "router_ptx.cuh"
 
 namespace polar::cuda::router {
@@ -32,6 +33,7 @@ struct GemmParams {
   Finish finish;
   bool input_of_previous_kernel;  // wait for it before reading `input`
   float* scores;
+  uint32_t* range;  // kScores: {max of ~key, max of key} over all scores, zero before
   void* hidden;
   float* partial;     // kHidden: [batch_tiles, row_tiles, 2 warps, splits, 32 lanes, batch_tile / 4]
   unsigned* tickets;  // kHidden: [batch_tiles, row_tiles, 2 warps], zero between launches
@@ -46,7 +48,9 @@ struct Shape {
   static constexpr int kLines = kMaxBlockK / kLine / kGroups;     // k lines of a warp
   static constexpr int kStride = BatchTile + 4;                   // of a row in the exchange buffer
   static constexpr int kBuffer = exchange_floats(BatchTile);
-  static constexpr int kPerLane = BatchTile / 4;  // sequences of a lane that finishes tiles
+  static constexpr int kPerLane = BatchTile / 4;        // sequences of a lane that finishes tiles
+  static constexpr int kWidth = kPerLane >= 4 ? 4 : 2;  // floats of a vector of them
+  using Vector = std::conditional_t<kWidth == 4, float4, float2>;
 };
 
 // The part of the work that falls to this block.
@@ -152,8 +156,8 @@ __device__ __forceinline__ void multiply_half(float (&acc)[S::kColumns][4], cons
 
 // acc += tile * input over the lines of this warp. Rows are a multiple of 128 bytes apart, so eight lanes that read the
 // same 64 bytes of two neighbouring rows would meet in the same banks: odd rows read the halves of a line in the other
-// order. `Tail`: k may end inside a line; what lies behind it in shared memory counts as zero.
-template <class S, typename T, bool Tail>
+// order. With Depth::kAny, k may end inside a line; what lies behind it in shared memory counts as zero.
+template <class S, typename T, Depth D>
 __device__ __forceinline__ void multiply_tile(float (&acc)[S::kColumns][4], const InputFragments<S>& b, uint32_t tile,
                                               uint32_t stride, int k, int group) {
   const int lane = threadIdx.x & 31, row = lane >> 2, part = lane & 3;
@@ -163,11 +167,11 @@ __device__ __forceinline__ void multiply_tile(float (&acc)[S::kColumns][4], cons
 #pragma unroll
   for (int i = 0; i < S::kLines; ++i) {
     const int line = i * S::kGroups + group;
-    if (line * kLine >= k) break;
+    if (D != Depth::kFull && line * kLine >= k) break;
     const uint4 a = load_shared(near + line * 128), c = load_shared(far + line * 128);
     const uint4 a8 = load_shared(near + line * 128 + 8 * stride), c8 = load_shared(far + line * 128 + 8 * stride);
     uint4 low0 = odd ? c : a, low1 = odd ? a : c, high0 = odd ? c8 : a8, high1 = odd ? a8 : c8;
-    if constexpr (Tail) {
+    if constexpr (D == Depth::kAny) {
       const uint4 zero = make_uint4(0, 0, 0, 0);
       if (line * kLine + part * 8 >= k) low0 = high0 = zero;
       if (line * kLine + 32 + part * 8 >= k) low1 = high1 = zero;
@@ -177,52 +181,93 @@ __device__ __forceinline__ void multiply_tile(float (&acc)[S::kColumns][4], cons
   }
 }
 
-// Where a lane of the finishing warps stands: a row of the tile and kPerLane neighbouring sequences.
-struct FinishPlace {
-  int lane, quarter, half, tile;
-  int row_of_tile;
-  int64_t row, sequence0;
-  __device__ FinishPlace(const Share& share, int unit, int half, int batch_tile_size)
-      : lane(threadIdx.x & 31), quarter(lane & 3), half(half), tile(share.first_tile + unit % share.tiles) {
-    row_of_tile = half * 8 + (lane >> 2);
-    row = static_cast<int64_t>(tile) * kTileRows + row_of_tile;
-    sequence0 = static_cast<int64_t>(unit / share.tiles) * batch_tile_size + quarter * (batch_tile_size / 4);
+// A tile on its way: which of the block's, of which batch tile, in which exchange buffer. Counted up, since dividing
+// for each tile would take longer than finishing it.
+struct Unit {
+  int tile = 0, batch_tile = 0, buffer = 0;
+  __device__ __forceinline__ void advance(const Share& share, int buffers) {
+    if (++tile == share.tiles) tile = 0, ++batch_tile;
+    if (++buffer == buffers) buffer = 0;
   }
+  // The pair of warps that finishes it; the same one for all batch tiles of a row.
+  __device__ __forceinline__ int pair() const { return tile & 3; }
 };
 
-// Adds up a row over its sequences in ascending order: the sum passes through the four lanes of the row. An earlier
-// batch tile's sum of the same row is where it starts; this block wrote it, ordered by the barriers in between.
+// Where a lane of the finishing warps stands: a row of the tile and kPerLane neighbouring sequences.
+struct FinishPlace {
+  int lane, quarter, half, tile, batch_tile;
+  int row_of_tile, sequence0;
+  int64_t row;
+  __device__ __forceinline__ FinishPlace(const Share& share, const Unit& unit, int half, int batch_tile_size)
+      : lane(threadIdx.x & 31),
+        quarter(lane & 3),
+        half(half),
+        tile(share.first_tile + unit.tile),
+        batch_tile(unit.batch_tile),
+        row_of_tile(half * 8 + (lane >> 2)),
+        sequence0(unit.batch_tile * batch_tile_size + quarter * (batch_tile_size / 4)),
+        row(static_cast<int64_t>(tile) * kTileRows + row_of_tile) {}
+};
+
+// Smallest and largest key of the scores that this thread wrote, for the selection that follows.
+struct KeyRange {
+  uint32_t not_low = 0, high = 0;
+  __device__ __forceinline__ void add(uint32_t key) { not_low = max(not_low, ~key), high = max(high, key); }
+};
+
+__device__ __forceinline__ float relu(float value) {  // NaN stays NaN
+  float result;
+  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(result) : "f"(value));
+  return result;
+}
+
+// Adds up a row over its sequences in ascending order: the sum passes through the four lanes of the row. Sequences past
+// the batch have logits of zero, which change nothing. The sum of the batch tile before was written by this very lane.
 template <class S>
-__device__ __forceinline__ void finish_scores(const GemmParams& p, const FinishPlace& at,
-                                              const float (&v)[S::kPerLane]) {
+__device__ __forceinline__ void finish_scores(const GemmParams& p, const FinishPlace& at, float (&v)[S::kPerLane],
+                                              KeyRange& range) {
+  const bool writes = at.quarter == 0 && at.row < p.rows;
   float sum = 0;
-  if (at.quarter == 0 && at.sequence0 > 0 && at.row < p.rows) sum = __ldcg(p.scores + at.row);
+  if (writes && at.batch_tile > 0) sum = p.scores[at.row];
+#pragma unroll
+  for (int i = 0; i < S::kPerLane; ++i) v[i] = relu(v[i]);
 #pragma unroll
   for (int turn = 0; turn < 4; ++turn) {
-    if (at.quarter == turn) {
+    float next = sum;
 #pragma unroll
-      for (int i = 0; i < S::kPerLane; ++i) {
-        if (at.sequence0 + i < p.batch) sum += v[i] < 0.0f ? 0.0f : v[i];  // NaN stays NaN
-      }
-    }
-    const float passed = __shfl_sync(0xffffffffu, sum, (at.lane & ~3) | turn);
+    for (int i = 0; i < S::kPerLane; ++i) next += v[i];
+    const float passed = __shfl_sync(0xffffffffu, next, (at.lane & ~3) | turn);
     if (at.quarter == turn + 1 || turn == 3) sum = passed;
   }
-  if (at.quarter == 0 && at.row < p.rows) p.scores[at.row] = sum;
+  if (!writes) return;
+  p.scores[at.row] = sum;
+  if (at.batch_tile == p.plan.batch_tiles - 1) range.add(key_of(sum));
+}
+
+// Tells the selection what range of keys there is. Runs after the block's last tile.
+__device__ __forceinline__ void publish_range(const GemmParams& p, const KeyRange& mine, uint32_t* shared) {
+  const uint32_t not_low = __reduce_max_sync(0xffffffffu, mine.not_low);
+  const uint32_t high = __reduce_max_sync(0xffffffffu, mine.high);
+  __syncthreads();  // nobody waits at the block's barriers any more, whose place this takes
+  if ((threadIdx.x & 31) == 0) shared[threadIdx.x >> 5] = not_low, shared[kWarps + (threadIdx.x >> 5)] = high;
+  __syncthreads();
+  if (threadIdx.x >= 2) return;
+  uint32_t most = 0;
+  for (int w = 0; w < kWarps; ++w) most = max(most, shared[threadIdx.x * kWarps + w]);
+  atomicMax(p.range + threadIdx.x, most);
 }
 
 // Sums of the splits of half a tile, [splits, kVectors, 32 lanes]: what one warp wrote, another reads lane by lane.
 template <class S>
 struct SplitSums {
-  static constexpr int kWidth = S::kPerLane >= 4 ? 4 : 2;
+  static constexpr int kWidth = S::kWidth;
   static constexpr int kVectors = S::kPerLane / kWidth;
-  using Vector = std::conditional_t<kWidth == 4, float4, float2>;
+  using Vector = typename S::Vector;
   int64_t slot;  // (batch tile, row tile, half)
   Vector* lane;
 
   __device__ SplitSums(const GemmParams& p, const FinishPlace& at) {
-    const int64_t batch_tile = (at.sequence0 - at.quarter * S::kPerLane) / S::kBatch;
-    slot = (batch_tile * p.plan.row_tiles + at.tile) * 2 + at.half;
+    slot = (static_cast<int64_t>(at.batch_tile) * p.plan.row_tiles + at.tile) * 2 + at.half;
     lane = reinterpret_cast<Vector*>(p.partial) + slot * p.plan.splits * kVectors * 32 + at.lane;
   }
   __device__ __forceinline__ void store(int split, const float (&v)[S::kPerLane]) const {
@@ -262,7 +307,7 @@ __device__ __forceinline__ void add_splits(const GemmParams& p, const FinishPlac
 #pragma unroll
   for (int i = 0; i < S::kPerLane; ++i) {
     if (at.sequence0 + i < p.batch) {
-      static_cast<T*>(p.hidden)[(at.sequence0 + i) * p.rows + at.row] = static_cast<T>(v[i]);
+      static_cast<T*>(p.hidden)[static_cast<int64_t>(at.sequence0 + i) * p.rows + at.row] = static_cast<T>(v[i]);
     }
   }
 }
@@ -274,7 +319,7 @@ __device__ __forceinline__ void finish_partial(const GemmParams& p, const Share&
 #pragma unroll
   for (int i = 0; i < S::kPerLane; ++i) {
     if (at.sequence0 + i < p.batch) {
-      __stcg(p.partial + (share.split * p.batch + at.sequence0 + i) * p.rows + at.row, v[i]);
+      __stcg(p.partial + (static_cast<int64_t>(share.split) * p.batch + at.sequence0 + i) * p.rows + at.row, v[i]);
     }
   }
 }
@@ -300,78 +345,104 @@ __device__ __forceinline__ void sum_parts(const float* buffer, int row, int quar
 #pragma unroll
   for (int group = 0; group < S::kGroups; ++group) {
 #pragma unroll
-    for (int i = 0; i < S::kPerLane; i += 2) {
-      const float2 part = *reinterpret_cast<const float2*>(from + group * kTileRows * S::kStride + i);
+    for (int i = 0; i < S::kPerLane; i += S::kWidth) {
+      const auto part = *reinterpret_cast<const typename S::Vector*>(from + group * kTileRows * S::kStride + i);
       v[i] += part.x, v[i + 1] += part.y;
+      if constexpr (S::kWidth == 4) v[i + 2] += part.z, v[i + 3] += part.w;
     }
   }
 }
 
+// Named barriers: a buffer's tile is complete, a buffer was read, the two warps of a pair have both read.
+inline constexpr int kFullId = 1, kReadId = 4, kPairId = 7;
+
+// `left`: tiles of this block after this one.
 template <class S>
-__device__ __forceinline__ void finish_tile(const GemmParams& p, const Share& share, const float* buffer, int unit,
-                                            int half) {
+__device__ __forceinline__ void finish_tile(const GemmParams& p, const Share& share, const float* exchange,
+                                            const Unit& unit, int left, int half, KeyRange& range) {
   const FinishPlace at(share, unit, half, S::kBatch);
   float v[S::kPerLane];
-  sum_parts<S>(buffer, at.row_of_tile, at.quarter, v);
-  ptx::named_sync(5 + (unit & 3), 64);  // neither warp of the pair may write here while the other still reads
-  if (unit + 2 < share.units) ptx::named_arrive(3 + (unit & 1), kThreads);
-  if (p.finish == Finish::kScores)
-    finish_scores<S>(p, at, v);
-  else if (p.finish == Finish::kHidden)
+  ptx::named_sync(kFullId + unit.buffer, kThreads);
+  sum_parts<S>(exchange + unit.buffer * S::kBuffer, at.row_of_tile, at.quarter, v);
+  ptx::named_sync(kPairId + unit.pair(), 64);  // neither warp of the pair may write here while the other still reads
+  if (left >= p.plan.buffers) ptx::named_arrive(kReadId + unit.buffer, kThreads);
+  if (p.finish == Finish::kScores) {
+    finish_scores<S>(p, at, v, range);
+  } else if (p.finish == Finish::kHidden) {
     SplitSums<S>(p, at).store(share.split, v);
-  else
+  } else {
     finish_partial<S>(p, share, at, v);
+  }
 }
 
-// Every warp multiplies its part of every tile; tile u is finished by the pair u % 4, while the others go on. A buffer
-// is free again for tile u + 2 once that pair has read it.
-template <class S, typename T, bool Tail>
-__device__ void work(const GemmParams& p, const Share& share, const SharedLayout& at, int warp) {
-  const int group = warp % S::kGroups, column0 = warp / S::kGroups * S::kColumns * 8;
-  const int stages = p.plan.stages;
-  InputFragments<S> b;
-  int stage = 0, unit = 0;
+// Where a warp stands in the ring of stages.
+struct Ring {
+  int stage = 0;
   uint32_t phase = 0;
-  for (int batch_tile = 0; batch_tile < p.plan.batch_tiles; ++batch_tile) {
-    load_input<S>(p, share, group, column0, batch_tile, b);
-    for (int tile = 0; tile < share.tiles; ++tile, ++unit) {
-      float acc[S::kColumns][4] = {};
-      ptx::barrier_wait(at.full + 8 * stage, phase);
-      multiply_tile<S, T, Tail>(acc, b, at.stages + stage * p.plan.stage_bytes,
-                                static_cast<uint32_t>(p.plan.k_block) * 2, share.k, group);
-      __syncwarp();
-      if ((threadIdx.x & 31) == 0) ptx::barrier_arrive(at.empty + 8 * stage);
-      // The stage of the tile before is free or nearly so: load into it, the warps taking turns.
-      const int next = unit - 1 + stages;
-      if (unit > 0 && next < share.units && warp == (2 * unit + 5) % kWarps) {
-        const int before = stage == 0 ? stages - 1 : stage - 1;
-        ptx::barrier_wait(at.empty + 8 * before, stage == 0 ? phase ^ 1 : phase);
-        load_tile<T>(p, share, next, at.stages + before * p.plan.stage_bytes, at.full + 8 * before);
-        __syncwarp();
-      }
-      if (++stage == stages) stage = 0, phase ^= 1;
+};
 
-      const bool mine = (unit & 3) == warp >> 1, mine_before = ((unit - 2) & 3) == warp >> 1;
-      float* buffer = at.exchange + (unit & 1) * S::kBuffer;
-      if (unit >= 2 && !mine_before) ptx::named_sync(3 + (unit & 1), kThreads);
-      store_part<S>(buffer, acc, group, column0);
-      if (mine) {
-        ptx::named_sync(1 + (unit & 1), kThreads);
-        finish_tile<S>(p, share, buffer, unit, warp & 1);
-      } else {
-        ptx::named_arrive(1 + (unit & 1), kThreads);
-      }
+// Loads into the stage that the tile before the `number`-th has left, or nearly so; the warps take turns.
+template <typename T>
+__device__ __forceinline__ void load_ahead(const GemmParams& p, const Share& share, const SharedLayout& at, int number,
+                                           const Ring& ring, int warp) {
+  const int next = number - 1 + p.plan.stages;
+  if (number == 0 || next >= share.units || warp != (2 * number + 5) % kWarps) return;
+  const int before = ring.stage == 0 ? p.plan.stages - 1 : ring.stage - 1;
+  ptx::barrier_wait(at.empty + 8 * before, ring.stage == 0 ? ring.phase ^ 1 : ring.phase);
+  load_tile<T>(p, share, next, at.stages + before * p.plan.stage_bytes, at.full + 8 * before);
+  __syncwarp();
+}
+
+// Hands this warp's part of a tile over, once the buffer's last tile, which the pair `reader` finished, was read.
+template <class S>
+__device__ __forceinline__ void hand_over(float* exchange, const float (&acc)[S::kColumns][4], const Unit& unit,
+                                          int reader, int warp) {
+  if (reader >= 0 && reader != warp >> 1) ptx::named_sync(kReadId + unit.buffer, kThreads);
+  store_part<S>(exchange + unit.buffer * S::kBuffer, acc, warp % S::kGroups, warp / S::kGroups * S::kColumns * 8);
+  if (unit.pair() != warp >> 1) ptx::named_arrive(kFullId + unit.buffer, kThreads);
+}
+
+// Every warp multiplies its part of every tile. The pair whose turn it is finishes a tile only after it handed over its
+// part of the next one, so that the others need not wait for it.
+template <class S, typename T, Depth D>
+__device__ void work(const GemmParams& p, const Share& share, const SharedLayout& at, int warp, KeyRange& range) {
+  const int group = warp % S::kGroups, column0 = warp / S::kGroups * S::kColumns * 8;
+  InputFragments<S> b;
+  Ring ring;
+  Unit unit, last, read;  // this tile, the one before it, and the one whose buffer it gets
+  for (int number = 0; number < share.units; ++number) {
+    if (unit.tile == 0) load_input<S>(p, share, group, column0, unit.batch_tile, b);
+    float acc[S::kColumns][4] = {};
+    ptx::barrier_wait(at.full + 8 * ring.stage, ring.phase);
+    multiply_tile<S, T, D>(acc, b, at.stages + ring.stage * p.plan.stage_bytes,
+                           static_cast<uint32_t>(p.plan.k_block) * 2, share.k, group);
+    __syncwarp();
+    if ((threadIdx.x & 31) == 0) ptx::barrier_arrive(at.empty + 8 * ring.stage);
+    load_ahead<T>(p, share, at, number, ring, warp);
+    if (++ring.stage == p.plan.stages) ring.stage = 0, ring.phase ^= 1;
+    const bool reused = number >= p.plan.buffers;
+    hand_over<S>(at.exchange, acc, unit, reused ? read.pair() : -1, warp);
+    if (reused) read.advance(share, p.plan.buffers);
+    if (number > 0 && last.pair() == warp >> 1) {
+      finish_tile<S>(p, share, at.exchange, last, share.units - number, warp & 1, range);
     }
+    last = unit;
+    unit.advance(share, p.plan.buffers);
   }
-  if (p.finish != Finish::kHidden) return;
+  if (last.pair() == warp >> 1) finish_tile<S>(p, share, at.exchange, last, 0, warp & 1, range);
+}
+
+// The tiles that this warp finished, once more, to add up the splits.
+template <class S, typename T>
+__device__ void add_all_splits(const GemmParams& p, const Share& share, int warp) {
   __threadfence();
   __syncwarp();
-  for (unit = warp >> 1; unit < share.units; unit += 4) {
-    add_splits<S, T>(p, FinishPlace(share, unit, warp & 1, S::kBatch));
+  for (Unit unit; unit.batch_tile < p.plan.batch_tiles; unit.advance(share, p.plan.buffers)) {
+    if (unit.pair() == warp >> 1) add_splits<S, T>(p, FinishPlace(share, unit, warp & 1, S::kBatch));
   }
 }
 
-template <int BatchTile, typename T, bool Tail>
+template <int BatchTile, typename T, Depth D>
 __global__ void __launch_bounds__(kThreads, 1) router_gemm_kernel(const __grid_constant__ GemmParams p) {
   using S = Shape<BatchTile>;
   extern __shared__ __align__(128) char shared[];
@@ -399,7 +470,26 @@ __global__ void __launch_bounds__(kThreads, 1) router_gemm_kernel(const __grid_c
   }
   __syncwarp();
   if (p.input_of_previous_kernel) ptx::wait_for_previous_kernel();
-  work<S, T, Tail>(p, share, at, warp);
+  KeyRange range;
+  work<S, T, D>(p, share, at, warp, range);
+  if (p.finish == Finish::kHidden) add_all_splits<S, T>(p, share, warp);
+  if (p.finish == Finish::kScores) publish_range(p, range, reinterpret_cast<uint32_t*>(shared));
+}
+
+// Address of the kernel for a batch tile.
+template <typename T, Depth D>
+const void* kernel_of(int batch_tile) {
+  const auto address = [](auto* kernel) { return reinterpret_cast<const void*>(kernel); };
+  if (batch_tile == 8) return address(router_gemm_kernel<8, T, D>);
+  if (batch_tile == 32) return address(router_gemm_kernel<32, T, D>);
+  return address(router_gemm_kernel<64, T, D>);
+}
+
+template <typename T>
+const void* kernel_of(int batch_tile, Depth depth) {
+  if (depth == Depth::kFull) return kernel_of<T, Depth::kFull>(batch_tile);
+  if (depth == Depth::kLines) return kernel_of<T, Depth::kLines>(batch_tile);
+  return kernel_of<T, Depth::kAny>(batch_tile);
 }
 
 }  // namespace polar::cuda::router

@@ -3,14 +3,6 @@
 
 namespace polar::cuda::router {
 
-const void* router_gemm_kernel_bf16(int batch_tile, bool tail) {
-  using T = __nv_bfloat16;
-  const auto address = [](auto* kernel) { return reinterpret_cast<const void*>(kernel); };
-  if (batch_tile == 8) return tail ? address(router_gemm_kernel<8, T, true>) : address(router_gemm_kernel<8, T, false>);
-  if (batch_tile == 32) {
-    return tail ? address(router_gemm_kernel<32, T, true>) : address(router_gemm_kernel<32, T, false>);
-  }
-  return tail ? address(router_gemm_kernel<64, T, true>) : address(router_gemm_kernel<64, T, false>);
-}
+const void* router_gemm_kernel_bf16(int batch_tile, Depth depth) { return kernel_of<__nv_bfloat16>(batch_tile, depth); }
 
 }  // namespace polar::cuda::router

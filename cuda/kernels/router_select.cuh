@@ -5,39 +5,40 @@
 // Counts are integers and slices have fixed places in the output, so nothing depends on timing.
 #pragma once
 
+#include "router_key.cuh"
 #include "router_ptx.cuh"
 
 namespace polar::cuda::router {
 
 inline constexpr int kSelectThreads = 512;
 inline constexpr int kSelectWarps = kSelectThreads / 32;
-inline constexpr int kBinBits = 11;
+inline constexpr int kBinBits = 10;
 inline constexpr int kBins = 1 << kBinBits;
+inline constexpr int kBinsPerThread = kBins / kSelectThreads;
+inline constexpr int kCandidates = 1024;  // so few keys left are compared with each other instead
 inline constexpr int kClusterBlocks = 8;
-
-// Ascending unsigned keys for ascending floats; -0 equals 0, NaN with a clear sign is above everything.
-__device__ __forceinline__ uint32_t key_of(float score) {
-  const uint32_t bits = __float_as_uint(score + 0.0f);
-  return bits ^ ((bits >> 31) != 0 ? 0xffffffffu : 0x80000000u);
-}
+static_assert(kBinsPerThread == 2);
 
 struct SelectParams {
   const float* scores;  // [n]
   int n;
   int k;  // top-k; 0: all above `threshold`
   float threshold;
-  int slice;   // scores per block, a multiple of 32
-  int cached;  // 1: the slice is kept in shared memory
+  int slice;        // scores per block, a multiple of 32
+  int cached;       // 1: the slice is kept in shared memory
+  uint32_t* range;  // {max of ~key, max of key} of all scores, left at zero; null: to be found
   int32_t* index;
   int32_t* count;  // or null
 };
 
 struct SelectShared {
-  uint32_t histogram[kBins];
-  uint32_t total[kBins];
-  uint32_t exchange[kClusterBlocks][2];  // a pair of every block of the cluster
+  uint32_t histogram[2][kBins];             // used in turns: others may still read the last one
+  uint32_t mine[kCandidates];               // keys that this block found
+  uint32_t all[kCandidates];                // keys of all blocks
+  uint32_t exchange[2][kClusterBlocks][2];  // a pair of every block; one array per use, as others may lag behind
   uint32_t warp[kSelectWarps][2];
   uint32_t found[3];
+  uint32_t taken;  // entries of `mine`
 };
 
 template <int Blocks>
@@ -58,11 +59,11 @@ __device__ __forceinline__ void sync_blocks() {
 
 // Makes the pair of every block known to every block. Thread 0's values count.
 template <int Blocks>
-__device__ __forceinline__ void exchange_pair(SelectShared& s, int rank, uint32_t a, uint32_t b) {
+__device__ __forceinline__ void exchange_pair(uint32_t (&pairs)[kClusterBlocks][2], int rank, uint32_t a, uint32_t b) {
   if (threadIdx.x == 0) {
 #if __CUDA_ARCH__ >= 900
     if constexpr (Blocks > 1) {
-      const uint32_t mine = ptx::shared_address(&s.exchange[rank][0]);
+      const uint32_t mine = ptx::shared_address(&pairs[rank][0]);
       for (int block = 0; block < Blocks; ++block) {
         ptx::cluster_store(ptx::cluster_address(mine, block), a);
         ptx::cluster_store(ptx::cluster_address(mine + 4, block), b);
@@ -70,7 +71,7 @@ __device__ __forceinline__ void exchange_pair(SelectShared& s, int rank, uint32_
     } else
 #endif
     {
-      s.exchange[rank][0] = a, s.exchange[rank][1] = b;
+      pairs[rank][0] = a, pairs[rank][1] = b;
     }
   }
   sync_blocks<Blocks>();
@@ -86,52 +87,42 @@ struct Slice {
   }
 };
 
-// Smallest and largest key of all slices.
+// Smallest and largest key of all slices, from those of this thread.
 template <int Blocks>
-__device__ void key_range(SelectShared& s, const Slice& slice, int rank, uint32_t& low, uint32_t& high) {
-  low = 0xffffffffu, high = 0;
-  for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
-    const uint32_t key = slice.key(i);
-    low = min(low, key), high = max(high, key);
-  }
+__device__ void key_range(SelectShared& s, int rank, uint32_t& low, uint32_t& high) {
   low = __reduce_min_sync(0xffffffffu, low), high = __reduce_max_sync(0xffffffffu, high);
   if ((threadIdx.x & 31) == 0) s.warp[threadIdx.x >> 5][0] = low, s.warp[threadIdx.x >> 5][1] = high;
   __syncthreads();
   for (int w = 0; w < kSelectWarps; ++w) low = min(low, s.warp[w][0]), high = max(high, s.warp[w][1]);
-  exchange_pair<Blocks>(s, rank, low, high);
-  for (int b = 0; b < Blocks; ++b) low = min(low, s.exchange[b][0]), high = max(high, s.exchange[b][1]);
+  exchange_pair<Blocks>(s.exchange[0], rank, low, high);
+  for (int b = 0; b < Blocks; ++b) low = min(low, s.exchange[0][b][0]), high = max(high, s.exchange[0][b][1]);
 }
 
-// total = sum of the histograms of all blocks; ends with every block knowing it.
+// Word `word` of block `block`'s copy of a shared array.
 template <int Blocks>
-__device__ void total_histogram(SelectShared& s, int rank) {
-  constexpr int kShare = kBins / Blocks;  // each block adds up its share of the bins and tells the others
-  sync_blocks<Blocks>();
-  for (int i = static_cast<int>(threadIdx.x); i < kShare; i += kSelectThreads) {
-    const int bin = rank * kShare + i;
-    uint32_t sum = s.histogram[bin];
+__device__ __forceinline__ uint32_t read_block(const uint32_t* array, int word, int block) {
 #if __CUDA_ARCH__ >= 900
-    if constexpr (Blocks > 1) {
-      const uint32_t from = ptx::shared_address(&s.histogram[bin]), to = ptx::shared_address(&s.total[bin]);
-      sum = 0;
-#pragma unroll
-      for (int block = 0; block < Blocks; ++block) sum += ptx::cluster_load(ptx::cluster_address(from, block));
-#pragma unroll
-      for (int block = 0; block < Blocks; ++block) ptx::cluster_store(ptx::cluster_address(to, block), sum);
-    }
-#endif
-    if constexpr (Blocks == 1) s.total[bin] = sum;
+  if constexpr (Blocks > 1) {
+    return ptx::cluster_load(ptx::cluster_address(ptx::shared_address(array + word), static_cast<uint32_t>(block)));
   }
-  sync_blocks<Blocks>();
+#endif
+  return array[word];
 }
 
-// The bin that holds the `need`-th largest key: found = {bin, keys above it, keys in it}.
-__device__ inline void find_bin(SelectShared& s, uint32_t need) {
-  constexpr int kPer = kBins / kSelectThreads;
+// The bin that holds the `need`-th largest key: found = {bin, keys above it, keys in it}. Every block adds up all
+// histograms for itself.
+template <int Blocks>
+__device__ void find_bin(SelectShared& s, const uint32_t* histogram, uint32_t need) {
   const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  uint32_t counts[kPer], sum = 0;
+  uint32_t counts[kBinsPerThread] = {}, sum = 0;
 #pragma unroll
-  for (int i = 0; i < kPer; ++i) sum += counts[i] = s.total[thread * kPer + i];
+  for (int block = 0; block < Blocks; ++block) {
+#pragma unroll
+    for (int i = 0; i < kBinsPerThread; ++i) {
+      counts[i] += read_block<Blocks>(histogram, thread * kBinsPerThread + i, block);
+    }
+  }
+  for (int i = 0; i < kBinsPerThread; ++i) sum += counts[i];
   uint32_t suffix = sum;  // of this lane and those above it
 #pragma unroll
   for (int step = 1; step < 32; step *= 2) {
@@ -143,9 +134,9 @@ __device__ inline void find_bin(SelectShared& s, uint32_t need) {
   uint32_t above = suffix - sum;
   for (int w = warp + 1; w < kSelectWarps; ++w) above += s.warp[w][0];
 #pragma unroll
-  for (int i = kPer - 1; i >= 0; --i) {
+  for (int i = kBinsPerThread - 1; i >= 0; --i) {
     if (above < need && need <= above + counts[i]) {
-      s.found[0] = static_cast<uint32_t>(thread * kPer + i), s.found[1] = above, s.found[2] = counts[i];
+      s.found[0] = static_cast<uint32_t>(thread * kBinsPerThread + i), s.found[1] = above, s.found[2] = counts[i];
     }
     above += counts[i];
   }
@@ -157,26 +148,81 @@ struct Threshold {
   uint32_t low, high, need;
 };
 
+// The end of the search when at most kCandidates keys lie in low .. high: every block gathers them all, in whatever
+// order, and finds the need-th largest by counting, so the order does not matter.
 template <int Blocks>
-__device__ Threshold find_threshold(SelectShared& s, const Slice& slice, int rank, uint32_t k) {
-  Threshold t{0, 0, k};
-  key_range<Blocks>(s, slice, rank, t.low, t.high);
-  while (t.low != t.high) {
+__device__ void settle(SelectShared& s, const Slice& slice, Threshold& t) {
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread == 0) s.taken = 0;
+  __syncthreads();
+  for (int i = thread; i < slice.length; i += kSelectThreads) {
+    const uint32_t key = slice.key(i);
+    if (key >= t.low && key <= t.high) s.mine[atomicAdd(&s.taken, 1u)] = key;
+  }
+  sync_blocks<Blocks>();
+  // Warp w fetches the keys of block w % Blocks, so that all blocks are read at once.
+  uint32_t counts[Blocks], total = 0, before = 0, theirs = 0;
+  const int from = (thread >> 5) % Blocks;
+#pragma unroll
+  for (int block = 0; block < Blocks; ++block) counts[block] = read_block<Blocks>(&s.taken, 0, block);
+#pragma unroll
+  for (int block = 0; block < Blocks; ++block) {
+    if (block == from) before = total, theirs = counts[block];
+    total += counts[block];
+  }
+  for (uint32_t i = thread / (32 * Blocks) * 32 + (thread & 31); i < theirs; i += kSelectThreads / Blocks) {
+    s.all[before + i] = read_block<Blocks>(s.mine, static_cast<int>(i), from);
+  }
+  for (uint32_t i = total + threadIdx.x; i < total + 4 && i < kCandidates; i += kSelectThreads) s.all[i] = 0;
+  if (thread == 0) s.found[0] = 0xffffffffu;
+  __syncthreads();
+  // The need-th largest is the smallest key with fewer than `need` above it. (Padding, key 0, is above nothing.)
+  uint32_t smallest = 0xffffffffu, its_above = 0;
+  bool any = false;
+  const uint4* all = reinterpret_cast<const uint4*>(s.all);
+  for (uint32_t i = threadIdx.x; i < total; i += kSelectThreads) {
+    const uint32_t key = s.all[i];
+    uint32_t above = 0;
+#pragma unroll 4
+    for (uint32_t j = 0; j < (total + 3) / 4; ++j) {
+      const uint4 other = all[j];
+      above += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
+    }
+    if (above < t.need && key <= smallest) smallest = key, its_above = above, any = true;
+  }
+  atomicMin(&s.found[0], smallest);
+  __syncthreads();
+  if (any && s.found[0] == smallest) s.found[1] = its_above;
+  __syncthreads();
+  t.low = t.high = s.found[0];
+  t.need -= s.found[1];
+}
+
+// Narrows low .. high, the range of all keys, down to the k-th largest.
+template <int Blocks>
+__device__ Threshold find_threshold(SelectShared& s, const Slice& slice, uint32_t low, uint32_t high, uint32_t k) {
+  Threshold t{low, high, k};
+  for (int turn = 0; t.low != t.high; turn ^= 1) {
     const int bits = 32 - __clz(t.high - t.low);
     const int shift = bits > kBinBits ? bits - kBinBits : 0;
-    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads) s.histogram[bin] = 0;
+    uint32_t* histogram = s.histogram[turn];
+    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads) histogram[bin] = 0;
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
       const uint32_t key = slice.key(i);
-      if (key >= t.low && key <= t.high) atomicAdd(&s.histogram[(key - t.low) >> shift], 1u);
+      if (key >= t.low && key <= t.high) atomicAdd(&histogram[(key - t.low) >> shift], 1u);
     }
-    total_histogram<Blocks>(s, rank);
-    find_bin(s, t.need);
+    sync_blocks<Blocks>();
+    find_bin<Blocks>(s, histogram, t.need);
     t.need -= s.found[1];
-    const uint32_t bottom = t.low + (s.found[0] << shift);
+    const uint32_t bottom = t.low + (s.found[0] << shift), inside = s.found[2];
     t.high = min(t.high, bottom + ((1u << shift) - 1u));
     t.low = bottom;
-    if (t.need == s.found[2]) break;  // the whole bin is taken
+    if (t.need == inside || shift == 0) break;  // the whole bin is taken, or its keys are equal
+    if (inside <= kCandidates) {
+      settle<Blocks>(s, slice, t);
+      break;
+    }
   }
   return t;
 }
@@ -202,8 +248,8 @@ __device__ void compact(SelectShared& s, const SelectParams& p, const Slice& sli
     if (w == warp) above = all_above, equal = all_equal;
     all_above += s.warp[w][0], all_equal += s.warp[w][1];
   }
-  exchange_pair<Blocks>(s, rank, all_above, all_equal);
-  for (int b = 0; b < rank; ++b) above += s.exchange[b][0], equal += s.exchange[b][1];
+  exchange_pair<Blocks>(s.exchange[1], rank, all_above, all_equal);
+  for (int b = 0; b < rank; ++b) above += s.exchange[1][b][0], equal += s.exchange[1][b][1];
   for (int i = begin + lane; i < begin + range; i += 32) {
     const uint32_t key = i < end ? slice.key(i) : 0;
     const bool is_above = i < end && key > t.high, is_equal = i < end && key <= t.high && key >= t.low;
@@ -221,28 +267,37 @@ __device__ void compact(SelectShared& s, const SelectParams& p, const Slice& sli
 }
 
 template <int Blocks>
-__global__ void __launch_bounds__(kSelectThreads) select_kernel(const SelectParams p) {
+__global__ void __launch_bounds__(kSelectThreads, 1) select_kernel(const SelectParams p) {
   __shared__ SelectShared s;
   extern __shared__ uint32_t cache[];
   ptx::wait_for_previous_kernel();
   const int rank = block_of_cluster<Blocks>();
   Slice slice{nullptr, p.scores, min(rank * p.slice, p.n), 0};
   slice.length = min(p.slice, p.n - slice.first);
-  if (p.cached != 0) {
-    for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
-      cache[i] = key_of(__ldcg(p.scores + slice.first + i));
+  uint32_t low = 0xffffffffu, high = 0;
+#pragma unroll 16
+  for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
+    const uint32_t key = slice.key(i);
+    if (p.cached != 0) cache[i] = key;
+    low = min(low, key), high = max(high, key);
+  }
+  if (p.cached != 0) slice.cache = cache;
+  Threshold t{0xffffffffu, 0, 0};
+  if (p.k > 0) {
+    if (p.range != nullptr) {
+      low = ~__ldcg(p.range), high = __ldcg(p.range + 1);
+      __syncthreads();
+    } else {
+      key_range<Blocks>(s, rank, low, high);
     }
-    slice.cache = cache;
+    t = find_threshold<Blocks>(s, slice, low, high, static_cast<uint32_t>(p.k));
+  } else {
+    t.high = key_of(p.threshold);  // low stays above it: nothing else is taken
     __syncthreads();
   }
-  Threshold t{1, 0, 0};
-  if (p.k > 0) {
-    t = find_threshold<Blocks>(s, slice, rank, static_cast<uint32_t>(p.k));
-  } else {
-    t.high = key_of(p.threshold);  // low > high is possible only for the empty range of candidates
-    t.low = 0xffffffffu;
-  }
   compact<Blocks>(s, p, slice, rank, t);
+  // Every block has read the range: all met in compact().
+  if (p.range != nullptr && rank == 0 && threadIdx.x < 2) p.range[threadIdx.x] = 0;
 }
 
 // ---- attention groups ---------------------------------------------------------------------------------------------
@@ -258,7 +313,7 @@ struct GroupParams {
 // One block per sequence: scores = sum over splits, then each group counts those that come before it. Dynamic shared
 // memory: 4 * groups bytes.
 template <int Threads>
-__global__ void __launch_bounds__(Threads) group_select_kernel(const GroupParams p) {
+__global__ void __launch_bounds__(Threads, 1) group_select_kernel(const GroupParams p) {
   extern __shared__ uint32_t keys[];
   __shared__ float part[Threads];
   __shared__ int warp_count[Threads / 32];

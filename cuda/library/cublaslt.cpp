@@ -86,7 +86,12 @@ void collect(const GemmPlan& plan, std::vector<GemmPlan>& candidates) {
     Preference preference = nullptr;
     CHECK_CUBLASLT(api().preference_create(&preference));
     const uint64_t bytes = limit;
-    const Status set = api().preference_set(preference, kPreferenceMaxWorkspaceBytes, &bytes, sizeof bytes);
+    // Partial sums rounded to 16 bits miss the tolerance now and then: 1.08 times of it in one case of some hundred.
+    const uint32_t reductions = kReductionInComputeType;
+    Status set = api().preference_set(preference, kPreferenceMaxWorkspaceBytes, &bytes, sizeof bytes);
+    if (set == kSuccess) {
+      set = api().preference_set(preference, kPreferenceReductionMask, &reductions, sizeof reductions);
+    }
     HeuristicResult results[kRequested] = {};
     int returned = 0;
     const Status status = set != kSuccess ? set

@@ -54,6 +54,9 @@ inline constexpr int kLayoutStridedBatchOffset = 6;  // int64_t, elements
 
 // cublasLtMatmulPreferenceAttributes_t
 inline constexpr int kPreferenceMaxWorkspaceBytes = 1;  // uint64_t
+inline constexpr int kPreferenceReductionMask = 3;      // uint32_t, cublasLtReductionScheme_t values ored
+// Partial sums of a split product kept in the compute type (float32). The other schemes keep them in the output's type.
+inline constexpr uint32_t kReductionInComputeType = 2;
 
 struct Api {
   size_t (*version)();  // 10000 major + 100 minor + patch (CUDA 13: 130000 and more)

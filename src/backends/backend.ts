@@ -9,6 +9,8 @@ export interface MeasureRequest {
   readonly sampling: SamplingOptions;
   /** CPU threads; 0 = all that the process may use */
   readonly threads: number;
+  /** Report the parts of each decode step; nothing in other scopes */
+  readonly breakdown: boolean;
 }
 
 /** Verify the candidates of a cell without timing: whole outputs, poisoned buffers, repeated runs bit by bit. */

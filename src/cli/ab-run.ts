@@ -73,7 +73,8 @@ async function measurePair(
   const withOpen = { ...first.cell, candidates: open.map((c) => c.candidate) };
   const cell = { ...withOpen, key: cellKey(withOpen) };
   const measure = async (backend: Backend): Promise<readonly CandidateOutcome[]> =>
-    (await backend.measure({ cell, sampling: plan.sampling, threads: plan.threads })).candidates;
+    (await backend.measure({ cell, sampling: plan.sampling, threads: plan.threads, breakdown: false }))
+      .candidates;
   const early = await measure(headFirst ? sides.head : sides.base);
   // An abort has killed the processes: what they answered is no result, and no new ones may start.
   if (signal.aborted) return;

@@ -1,6 +1,6 @@
-import { defaultMlpDensity, type MlpDensityFor } from '../plan/defaults.js';
+import { defaultMlpDensity, type MlpDensityFor, type MlpLayerDensitiesFor } from '../plan/defaults.js';
 import type { PlanInputs } from '../plan/expand.js';
-import { mlpDensityFor } from '../traces/mlp-density.js';
+import { layerMlpDensitiesFor, mlpDensityFor } from '../traces/mlp-density.js';
 import { loadTopkTable, topkNeuronsFor } from '../traces/topk-table.js';
 
 /**
@@ -13,10 +13,13 @@ import { loadTopkTable, topkNeuronsFor } from '../traces/topk-table.js';
 export function densitySources(mlpTopk: string | null): PlanInputs {
   const published: MlpDensityFor = (model, batchSize) =>
     mlpDensityFor(model, batchSize) ?? defaultMlpDensity(model, batchSize);
-  if (mlpTopk === null) return { mlpDensityFor: published };
+  const ofLayers: MlpLayerDensitiesFor = (model, batchSize, kind) =>
+    layerMlpDensitiesFor(model, batchSize, kind);
+  if (mlpTopk === null) return { mlpDensityFor: published, mlpLayerDensitiesFor: ofLayers };
   const table = loadTopkTable(mlpTopk);
   return {
     mlpDensityFor: published,
+    mlpLayerDensitiesFor: ofLayers,
     mlpNeuronsFor: (model, batchSize) => topkNeuronsFor(table, model, batchSize),
   };
 }

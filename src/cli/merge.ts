@@ -4,6 +4,7 @@ import type { Cell } from '../core/cell.js';
 import { EXIT, UsageError } from '../core/errors.js';
 import { quoted } from '../core/json.js';
 import type { Row } from '../core/row.js';
+import { breakdownRows } from '../report/step.js';
 import { type EnvironmentFile, environmentDifferences, readEnvironment } from '../sinks/environment-file.js';
 import { prepareFolder, RESULT_FILES } from '../sinks/folder.js';
 import { planDocument, type PlanFile, readPlan } from '../sinks/plan-file.js';
@@ -11,7 +12,8 @@ import { readRowsCsv, readSamples } from '../sinks/read.js';
 import type { CellRecord } from '../core/outcome.js';
 import { FORMATS } from '../sinks/sink.js';
 import { oneOf } from './flags.js';
-import { exitCodeOf, printRows } from './sweep-run.js';
+import { printBreakdown } from './breakdown.js';
+import { exitCodeOf, printRows } from './print-rows.js';
 import { cellTitle } from './progress.js';
 import { say, type Terminal, warn } from './terminal.js';
 
@@ -119,15 +121,19 @@ export async function merge(
   const measured = joined(parts);
   const { cells } = first.plan.plan;
   const present = cells.map((cell) => measured.get(cell.key)).filter((c) => c !== undefined);
-  const folder = prepareFolder(options['out'] ?? 'results/merged');
-  folder.acquire();
+  const out = options['out'] ?? 'results/merged';
+  const folder = prepareFolder(out);
+  folder.acquireNew(out);
   try {
     folder.writePlan({ ...first.plan, shard: null });
     folder.writeEnvironment({ ...first.environment, shards: parts.map((part) => part.environment) });
     for (const { record } of present) folder.writeSamples(record);
     const rows = present.flatMap((cell) => cell.rows);
     folder.rewriteRows(rows);
+    const breakdown = present.flatMap(({ record, rows: own }) => breakdownRows(record, own[0]?.run_id ?? ''));
+    if (first.plan.plan.breakdown) folder.writeBreakdown(breakdown);
     await printRows(rows, format, terminal);
+    await printBreakdown(breakdown, rows, format, terminal);
     reportMissing(
       cells.filter((cell) => !measured.has(cell.key)),
       parts,

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 
+import { SCOPES } from '../core/cell.js';
 import { flag } from './flags.js';
+import { PRESETS } from './presets.js';
 
 function collect(value: string, previous: string[] | undefined): string[] {
   return [...(previous ?? []), ...value.split(',').map((name) => name.trim())];
@@ -18,8 +20,8 @@ export function withPlanFlags(command: Command): Command {
     )
     .addOption(flag('batch', 'range', 'batch sizes B'))
     .addOption(flag('seq', 'range', 'positions N in the KV cache'))
-    .addOption(flag('variant', 'list', 'dense, mlp-sparse, head-sparse (default: all that apply)'))
-    .addOption(flag('scope', 'list', 'attention, mlp, mlp-up, mlp-down (default: attention,mlp)'))
+    .addOption(flag('variant', 'list', 'dense, mlp-sparse, head-sparse, polar (default: all that apply)'))
+    .addOption(flag('scope', 'list', `${SCOPES.join(', ')} (default: attention,mlp)`))
     .addOption(
       flag(
         'head-density',
@@ -41,7 +43,7 @@ export function withPlanFlags(command: Command): Command {
     .addOption(flag('max-time', 'seconds', 'stop sampling a cell after this, whatever its noise'))
     .addOption(flag('warmup', 'n', 'untimed samples first'))
     .addOption(flag('cache', 'mode', 'cold (rotate over copies beyond the last-level cache) or hot'))
-    .addOption(flag('preset', 'name', 'smoke or paper; flags change it'))
+    .addOption(flag('preset', 'name', `${PRESETS.join(', ')}; flags change it`))
     .addOption(flag('config', 'file', 'sweep configuration (configs/schema.json)'))
     .addOption(
       flag('hang-timeout', 'seconds', 'give a cell up after this without a sign of life (default: 60)'),

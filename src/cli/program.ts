@@ -1,6 +1,8 @@
 import { Command, CommanderError } from 'commander';
 
+import { SCOPES } from '../core/cell.js';
 import { EXIT, UsageError } from '../core/errors.js';
+import { claimCommands } from './claim-commands.js';
 import { packageVersion } from './version.js';
 import { booleanFlag, flag } from './flags.js';
 import { gateCommands } from './gate-commands.js';
@@ -13,6 +15,7 @@ Examples:
   $ polar-bench sweep --model llama-3-8b
   $ polar-bench sweep --model opt-66b --batch 1-64*2 --seq 1920 --head-density 0.1,0.3,0.5 --out results/opt
   $ polar-bench sweep --model ./my-model/config.json --scope attention --format csv > rows.csv
+  $ polar-bench sweep --model tiny-opt --scope step --breakdown
   $ polar-bench sweep --preset smoke
 
 RANGE is 1,4,16 or 1-64*2 (doubling) or 512-4096+512 (steps) or 1k,8k (1k = 1024).
@@ -27,7 +30,8 @@ interface Pending {
 
 function sweepCommand(terminal: Terminal, pending: Pending): Command {
   return withPlanFlags(new Command('sweep'))
-    .description('measure kernels over batch size x sequence length x variant x density')
+    .description('measure kernels, layers or decode steps over batch size x length x variant x density')
+    .addOption(booleanFlag('breakdown', 'scope step: the share of each part, also as breakdown.csv'))
     .addOption(
       booleanFlag('dry-run', 'print the cells, their memory and the estimated time; measure nothing'),
     )
@@ -48,10 +52,13 @@ function verifyCommand(terminal: Terminal, pending: Pending): Command {
     .addOption(flag('backend', 'name', 'auto, cpu or cuda (default: auto)'))
     .addOption(flag('device', 'n', 'ordinal of the device'))
     .addOption(flag('dtype', 'list', 'bf16,fp16 (default: both)'))
-    .addOption(flag('scope', 'list', 'attention,mlp,mlp-up,mlp-down (default: all)'))
+    .addOption(flag('scope', 'list', `${SCOPES.join(',')} (default: all)`))
     .addOption(flag('seed', 'n', 'seed of data and random shapes'))
     .addOption(flag('threads', 'n', 'CPU threads, 0 = all'))
     .addOption(flag('random', 'n', 'random shapes per dtype and scope (default: 20)'))
+    .addOption(
+      flag('hang-timeout', 'seconds', 'give a case up after this without a sign of life (default: 60)'),
+    )
     .addOption(flag('repeats', 'n', 'runs compared bit by bit (default: 10)'))
     .addOption(flag('shard', 'I/N', 'check the I-th of N parts (every N-th case)'))
     .addOption(flag('format', 'name', 'table or json (default: table)'))
@@ -104,6 +111,7 @@ function buildProgram(terminal: Terminal, pending: Pending): Command {
   program.addCommand(unionSparsityCommand(terminal, pending));
   program.addCommand(topkCommand(terminal, pending));
   program.addCommand(verifyCommand(terminal, pending));
+  for (const command of claimCommands(terminal, pending)) program.addCommand(command);
   for (const command of gateCommands(terminal, pending)) program.addCommand(command);
   for (const command of listCommands(terminal, pending)) program.addCommand(command);
   configure(program, terminal);

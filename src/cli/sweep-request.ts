@@ -11,9 +11,8 @@ import { SWEEP_LIMITS } from '../plan/defaults.js';
 import type { SweepRequest } from '../plan/expand.js';
 import { OPTION_LIMITS, parseSweepConfig, type SweepConfig } from '../plan/schema.js';
 import { type Format, FORMATS } from '../sinks/sink.js';
+import { PRESETS } from './presets.js';
 import { hangSeconds, listOf, numberFlag, oneOf, parseShard, type Shard } from './flags.js';
-
-const PRESETS = ['smoke', 'paper'] as const;
 
 /** Everything that `sweep` was told, before a backend is chosen. */
 export interface SweepInvocation {
@@ -97,7 +96,8 @@ export function sweepInvocation(
     ...(texts['preset'] === undefined ? {} : presetConfig(texts['preset'])),
     ...(texts['config'] === undefined ? {} : readConfig(texts['config'])),
   };
-  const merged: SweepConfig = { ...files, ...configOfFlags(texts) };
+  const breakdown = options['breakdown'] === true ? { breakdown: true } : {};
+  const merged: SweepConfig = { ...files, ...configOfFlags(texts), ...breakdown };
   const named = options['model'] as string[] | string | undefined;
   const models = typeof named === 'string' ? named.split(',') : (named ?? merged.models ?? []);
   if (models.length === 0) {

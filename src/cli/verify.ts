@@ -7,7 +7,7 @@ import { type VerifyCase, verifyCases } from '../plan/verify-cases.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
 import { jsonDocument } from '../sinks/json.js';
 import { chooseBackend } from './backend-choice.js';
-import { listOf, numberFlag, oneOf, parseShard } from './flags.js';
+import { hangSeconds, listOf, numberFlag, oneOf, parseShard } from './flags.js';
 import { plainTable } from './plain-table.js';
 import { say, type Terminal } from './terminal.js';
 
@@ -167,7 +167,7 @@ export async function verify(
   const part = text('shard');
   const shard = part === undefined ? null : parseShard(part);
 
-  const { backend, facts } = await chooseBackend(wanted, device);
+  const { backend, facts } = await chooseBackend(wanted, device, hangSeconds(text('hangTimeout')));
   try {
     say(terminal, `verifying on ${facts.name} (${facts.backend})`);
     const all = verifyCases({

@@ -1,4 +1,4 @@
-import type { BackendName, Scope, Variant } from './cell.js';
+import { isLayerScope, type BackendName, type Scope, type Variant } from './cell.js';
 import type { ModelShape } from './model-shape.js';
 
 /** A kernel that a backend library exports. The native registries list the same ids; a test compares them. */
@@ -7,7 +7,7 @@ export interface Kernel {
   readonly scope: Scope;
   readonly variant: Variant;
   /** What its density selects; null: it always computes everything. */
-  readonly selects: 'heads' | 'neurons' | null;
+  readonly selects: 'heads' | 'neurons' | 'both' | null;
   readonly backends: readonly BackendName[];
   /** One sentence for `--help`, docs and the table's legend. */
   readonly summary: string;
@@ -55,6 +55,50 @@ function mlpKernels(scope: 'mlp' | 'mlp-up' | 'mlp-down', what: string): Kernel[
   ];
 }
 
+function layerKernels(scope: 'layer' | 'step', what: string): Kernel[] {
+  const kernel = (variant: Variant, selects: Kernel['selects'], how: string): Kernel => ({
+    id: `${scope}/${variant}`,
+    scope,
+    variant,
+    selects,
+    backends: BOTH,
+    summary: `${what}, ${how}`,
+  });
+  return [
+    kernel('dense', null, 'attention and MLP dense'),
+    kernel(
+      'mlp-sparse',
+      'neurons',
+      'attention dense, MLP over the neurons that its router chooses (Deja Vu)',
+    ),
+    kernel(
+      'head-sparse',
+      'heads',
+      'attention over the heads or KV groups that its router chooses, MLP dense',
+    ),
+    kernel('polar', 'both', 'attention and MLP both over what their routers choose (Polar Sparsity)'),
+  ];
+}
+
+const ROUTER_KERNELS: readonly Kernel[] = [
+  {
+    id: 'router/attention-topk',
+    scope: 'router',
+    variant: 'head-sparse',
+    selects: 'heads',
+    backends: BOTH,
+    summary: 'scores of the heads or KV groups of each sequence, and the largest of them',
+  },
+  {
+    id: 'router/mlp-topk',
+    scope: 'router',
+    variant: 'mlp-sparse',
+    selects: 'neurons',
+    backends: BOTH,
+    summary: 'scores of the neurons summed over the batch, and the largest of them',
+  },
+];
+
 export const CATALOG: readonly Kernel[] = [
   {
     id: 'attention/dense',
@@ -93,7 +137,15 @@ export const CATALOG: readonly Kernel[] = [
   ...mlpKernels('mlp', 'up (and gate), activation and down'),
   ...mlpKernels('mlp-up', 'up (and gate) with the activation'),
   ...mlpKernels('mlp-down', 'down projection'),
+  ...ROUTER_KERNELS,
+  ...layerKernels('layer', 'one transformer layer of a decode step'),
+  ...layerKernels('step', 'a whole decode step with final norm, language-model head and greedy token'),
 ];
+
+/** Whether a kernel chooses its heads or neurons itself, on the device, from the scores of a router. */
+export function routesItself(scope: Scope): boolean {
+  return scope === 'router' || isLayerScope(scope);
+}
 
 /** The kernels that a sweep of this scope measures, in the order of the catalog. */
 export function kernelsFor(

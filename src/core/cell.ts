@@ -1,7 +1,18 @@
 import type { ModelShape } from './model-shape.js';
 
-export const SCOPES = ['attention', 'mlp', 'mlp-up', 'mlp-down'] as const;
+/** In the order of PolarScope in src/native/abi.h. */
+export const SCOPES = ['attention', 'mlp', 'mlp-up', 'mlp-down', 'router', 'layer', 'step'] as const;
 export type Scope = (typeof SCOPES)[number];
+
+/** Scopes of whole transformer layers: both attention and MLP, routers included. */
+export function isLayerScope(scope: Scope): scope is 'layer' | 'step' {
+  return scope === 'layer' || scope === 'step';
+}
+
+/** Whether a cell of the scope has a KV cache, and with it a length N. */
+export function hasKvCache(scope: Scope): boolean {
+  return scope === 'attention' || isLayerScope(scope);
+}
 
 export const VARIANTS = ['dense', 'mlp-sparse', 'head-sparse', 'polar'] as const;
 export type Variant = (typeof VARIANTS)[number];
@@ -26,10 +37,12 @@ export interface Candidate {
   /** Catalog id, `attention/selective-head` */
   readonly kernel: string;
   readonly variant: Variant;
-  /** Query heads computed per sequence; null where the scope has no attention. Dense: all. */
+  /** Query heads computed per sequence; null where the scope has no attention. Dense: all. Step: from layer 1 on. */
   readonly activeHeads: number | null;
-  /** Neurons computed; null where the scope has no MLP. Dense: all. */
+  /** Neurons computed; null where the scope has no MLP. Dense: all. Where layers differ: their mean, rounded. */
   readonly activeNeurons: number | null;
+  /** Step only, one entry per layer; null: activeNeurons in every layer. */
+  readonly layerActiveNeurons: readonly number[] | null;
   /** Where the density came from: `dense`, `flag`, `critical:<source>`, `default`, `published:<source>`, `topk:<file>`, ... */
   readonly densitySource: string;
 }
@@ -44,7 +57,7 @@ export interface Cell {
   readonly scope: Scope;
   /** B, sequences decoded together */
   readonly batchSize: number;
-  /** N, positions in the KV cache; null where the scope has no attention */
+  /** N, positions in the KV cache, in layer and step the new token's included; null where the scope has none */
   readonly kvLen: number | null;
   readonly dtype: Dtype;
   readonly cacheMode: CacheMode;
@@ -76,10 +89,21 @@ export function activeCount(density: number, total: number): number {
   return Math.max(1, Math.floor(density * total + 1e-9));
 }
 
+/** Neurons of each layer, so that two lists of one mean are two measurements. */
+function layersOf({ layerActiveNeurons: layers }: Candidate): string {
+  return layers === null ? '' : `[${layers.join(' ')}]`;
+}
+
+/** What a layer has beyond attention and MLP; keys of the other scopes stay what they were. */
+function blockOf(m: ModelShape): (string | number)[] {
+  const biases = `${m.qkvBias ? 'qkv' : ''}${m.outBias ? 'out' : ''}` || 'noproj';
+  return [m.family, m.numLayers, m.vocabSize, biases, `theta${m.ropeTheta ?? '-'}`, `eps${m.normEpsilon}`];
+}
+
 /** The identity of a cell: everything that changes what is measured, nothing that does not. */
 export function cellKey(cell: Omit<Cell, 'key'>): string {
   const candidates = cell.candidates
-    .map((c) => `${c.kernel}:${c.activeHeads ?? '-'}:${c.activeNeurons ?? '-'}`)
+    .map((c) => `${c.kernel}:${c.activeHeads ?? '-'}:${c.activeNeurons ?? '-'}${layersOf(c)}`)
     .join(',');
   const m = cell.model;
   const shape = [
@@ -91,6 +115,7 @@ export function cellKey(cell: Omit<Cell, 'key'>): string {
     m.activation,
     m.gated ? 'gated' : 'plain',
     m.mlpBias ? 'bias' : 'nobias',
+    ...(isLayerScope(cell.scope) ? blockOf(m) : []),
   ].join('x');
   return [
     m.name,

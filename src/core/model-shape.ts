@@ -33,6 +33,16 @@ export interface ModelShape {
   readonly gated: boolean;
   /** true: the MLP's projections have biases (OPT) */
   readonly mlpBias: boolean;
+  /** true: the projections to q, k and v have biases (OPT, Qwen2) */
+  readonly qkvBias: boolean;
+  /** true: the output projection of attention has a bias (OPT) */
+  readonly outBias: boolean;
+  /** Base of the rotary angles, > 0; null where positions are learned (family opt) */
+  readonly ropeTheta: number | null;
+  /** Added to the variance (LayerNorm) or mean square (RMSNorm), > 0 */
+  readonly normEpsilon: number;
+  /** What a layer of the model has that scopes layer and step do not compute; null: nothing. */
+  readonly unmodelledBlock: string | null;
   /** Share of heads (MHA) or KV groups (GQA) that keeps accuracy within 1 %; null where nothing is published. */
   readonly criticalHeadDensity: Sourced<number> | null;
   /** Share of neurons that mlp-sparse computes when nothing else is asked for; null: see the published curves. */
@@ -41,6 +51,27 @@ export interface ModelShape {
   readonly referenceKvLen: Sourced<number> | null;
   /** Where the dimensions come from. */
   readonly source: string;
+}
+
+/** What a layer has beyond attention and MLP; files that do not say it (older results too) mean these values. */
+export type BlockShape = Pick<
+  ModelShape,
+  'qkvBias' | 'outBias' | 'ropeTheta' | 'normEpsilon' | 'unmodelledBlock'
+>;
+
+const BLOCK_DEFAULTS: Readonly<Record<ModelFamily, BlockShape>> = {
+  opt: { qkvBias: true, outBias: true, ropeTheta: null, normEpsilon: 1e-5, unmodelledBlock: null },
+  llama: { qkvBias: false, outBias: false, ropeTheta: 10_000, normEpsilon: 1e-5, unmodelledBlock: null },
+};
+
+/** The block of a family where nothing else is said. */
+export function blockDefaults(family: ModelFamily): BlockShape {
+  return BLOCK_DEFAULTS[family];
+}
+
+/** Width between the two matrices of the MLP router: 1024 in the paper, never wider than the model, a multiple of 8. */
+export function mlpRouterRank(shape: Pick<ModelShape, 'hiddenSize'>): number {
+  return Math.floor(Math.min(1024, shape.hiddenSize) / 8) * 8;
 }
 
 /** Query heads that share one KV head: 1 for multi-head attention. */

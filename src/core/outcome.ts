@@ -19,6 +19,14 @@ export interface Verification {
   readonly repeatsEqual: boolean;
 }
 
+/** Time that one part of a decode step takes, measured inside the step. */
+export interface StepPart {
+  /** `attention`, `qkv`, `out-proj`, `mlp`, `routers` or `other` */
+  readonly name: string;
+  /** Nanoseconds per run */
+  readonly ns: number;
+}
+
 export interface CandidateOk {
   readonly status: 'ok';
   readonly verification: Verification;
@@ -34,6 +42,10 @@ export interface CandidateOk {
   readonly samplesDiscarded: number;
   /** Millijoule per run; null where there is no counter. */
   readonly energyMj: number | null;
+  /** Layer and step: distinct layers (weights and KV) that runs cycle through; null in other scopes. */
+  readonly residentLayers: number | null;
+  /** Where a breakdown of a step was asked for; else null. */
+  readonly parts: readonly StepPart[] | null;
   readonly warnings: readonly string[];
 }
 

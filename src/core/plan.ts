@@ -27,4 +27,6 @@ export interface SweepPlan {
   readonly sampling: SamplingOptions;
   /** CPU threads; 0 = all that the process may use */
   readonly threads: number;
+  /** Report the parts of each decode step */
+  readonly breakdown: boolean;
 }

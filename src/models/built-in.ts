@@ -1,8 +1,14 @@
 import { z } from 'zod';
 import { configError, parseJsonObject, valueAt } from '../core/json.js';
-import { ACTIVATIONS, MODEL_FAMILIES, type ModelShape } from '../core/model-shape.js';
+import {
+  ACTIVATIONS,
+  blockDefaults,
+  MODEL_FAMILIES,
+  type BlockShape,
+  type ModelShape,
+} from '../core/model-shape.js';
 import { didYouMean } from '../core/nearest.js';
-import { count, MAX_NAME_CHARS, MODEL_LIMITS } from './count.js';
+import { count, MAX_NAME_CHARS, MODEL_LIMITS, positive } from './count.js';
 import { checkDimensions } from './dimensions.js';
 
 const text = z.string('a non-empty text').min(1, 'a non-empty text').max(500, 'at most 500 characters');
@@ -16,7 +22,10 @@ const sourcedKvLen = z.strictObject(
   'an object with value and source',
 );
 
-/** A file of configs/models. Every key is required except default_mlp_density: null says that nothing is published. */
+/**
+ * A file of configs/models. Every key is required except default_mlp_density, where null says that nothing is published,
+ * and those of the block (qkv_bias to norm_epsilon), where an absent one means the default of the family.
+ */
 const builtInModelSchema = z.strictObject({
   name: text.max(MAX_NAME_CHARS, `at most ${MAX_NAME_CHARS} characters`),
   family: z.enum(MODEL_FAMILIES, `one of ${MODEL_FAMILIES.join(', ')}`),
@@ -30,6 +39,10 @@ const builtInModelSchema = z.strictObject({
   activation: z.enum(ACTIVATIONS, `one of ${ACTIVATIONS.join(', ')}`),
   gated: z.boolean('true or false'),
   mlp_bias: z.boolean('true or false'),
+  qkv_bias: z.boolean('true or false').optional(),
+  out_bias: z.boolean('true or false').optional(),
+  rope_theta: positive(MODEL_LIMITS.ropeTheta).optional(),
+  norm_epsilon: positive(1).optional(),
   critical_head_density: sourcedDensity.nullable(),
   reference_kv_len: sourcedKvLen.nullable(),
   default_mlp_density: sourcedDensity.nullable().optional(),
@@ -69,6 +82,7 @@ export function parseBuiltInModel(content: string, origin: string): ModelShape {
     activation: file.activation,
     gated: file.gated,
     mlpBias: file.mlp_bias,
+    ...blockOf(file, origin),
     criticalHeadDensity: file.critical_head_density,
     defaultMlpDensity: file.default_mlp_density ?? null,
     referenceKvLen: file.reference_kv_len,
@@ -83,4 +97,19 @@ export function parseBuiltInModel(content: string, origin: string): ModelShape {
   };
   checkDimensions(shape, keys, origin);
   return shape;
+}
+
+function blockOf(file: z.infer<typeof builtInModelSchema>, origin: string): BlockShape {
+  const usual = blockDefaults(file.family);
+  if (usual.ropeTheta === null && file.rope_theta !== undefined) {
+    const hint = 'Models of this family learn their positions.';
+    throw configError(origin, ['rope_theta'], 'no rotary angles', file.rope_theta, hint);
+  }
+  return {
+    qkvBias: file.qkv_bias ?? usual.qkvBias,
+    outBias: file.out_bias ?? usual.outBias,
+    ropeTheta: file.rope_theta ?? usual.ropeTheta,
+    normEpsilon: file.norm_epsilon ?? usual.normEpsilon,
+    unmodelledBlock: null,
+  };
 }

@@ -9,7 +9,14 @@ export const MODEL_LIMITS = {
   intermediateSize: 4_194_304,
   vocabSize: 16_777_216,
   kvLen: 1_048_576,
+  ropeTheta: 1e12,
 } as const;
+
+/** A schema of numbers above 0 and at most `max` whose every issue says so. */
+export function positive(max: number): z.ZodNumber {
+  const expected = `a number above 0 and at most ${max}`;
+  return z.number(expected).gt(0, expected).max(max, expected);
+}
 
 /** Longest model name that is kept; names come from untrusted files and end up in tables. */
 export const MAX_NAME_CHARS = 100;

@@ -14,6 +14,16 @@ export interface HfFamily {
   readonly headDimFallback: number | null;
   /** Key that switches the MLP's biases on, with its value where it is absent; null: the MLP has none. */
   readonly biasKey: { readonly key: string; readonly fallback: boolean } | null;
+  /** Key that switches the biases of the attention projections on, as biasKey; null: never or always, see below. */
+  readonly attentionBiasKey: { readonly key: string; readonly fallback: boolean } | null;
+  /** true: q, k and v always have biases and the output projection never has (Qwen2) */
+  readonly qkvBiasOnly: boolean;
+  /** Base of the rotary angles where the file says none; null: positions are learned. */
+  readonly ropeThetaFallback: number | null;
+  /** Key of the epsilon and its value where the key is absent; null: LayerNorm with torch's 1e-5. */
+  readonly epsilonKey: { readonly key: string; readonly fallback: number } | null;
+  /** What a layer of the architecture has that scopes layer and step do not compute; null: nothing. */
+  readonly unmodelledBlock: string | null;
   /** false: every query head has its own KV head and the architecture knows no head_dim key. */
   readonly grouped: boolean;
 }
@@ -27,6 +37,11 @@ const llama: HfFamily = {
   activationFallback: null,
   headDimFallback: null,
   biasKey: { key: 'mlp_bias', fallback: false },
+  attentionBiasKey: { key: 'attention_bias', fallback: false },
+  qkvBiasOnly: false,
+  ropeThetaFallback: 10_000,
+  epsilonKey: { key: 'rms_norm_eps', fallback: 1e-6 },
+  unmodelledBlock: null,
   grouped: true,
 };
 
@@ -49,19 +64,39 @@ const opt: HfFamily = {
   activationFallback: null,
   headDimFallback: null,
   biasKey: { key: 'enable_bias', fallback: true },
+  attentionBiasKey: { key: 'enable_bias', fallback: true },
+  qkvBiasOnly: false,
+  ropeThetaFallback: null,
+  epsilonKey: null,
+  unmodelledBlock: null,
   grouped: false,
 };
 
 export const HF_FAMILIES: readonly HfFamily[] = [
   opt,
   llama,
-  { ...llama, modelType: 'mistral', biasKey: null },
-  { ...llama, modelType: 'qwen2', biasKey: null },
-  { ...llama, modelType: 'qwen3', biasKey: null, headDimFallback: 128 },
+  { ...llama, modelType: 'mistral', biasKey: null, attentionBiasKey: null },
+  { ...llama, modelType: 'qwen2', biasKey: null, attentionBiasKey: null, qkvBiasOnly: true },
+  {
+    ...llama,
+    modelType: 'qwen3',
+    biasKey: null,
+    headDimFallback: 128,
+    unmodelledBlock: 'it normalises queries and keys',
+  },
   gemma,
-  { ...gemma, modelType: 'gemma2' },
-  { ...gemma, modelType: 'gemma3_text' },
-  { ...llama, modelType: 'phi3', biasKey: null },
+  {
+    ...gemma,
+    modelType: 'gemma2',
+    unmodelledBlock: 'it has four norms in a layer and caps its attention scores',
+  },
+  {
+    ...gemma,
+    modelType: 'gemma3_text',
+    ropeThetaFallback: 1_000_000,
+    unmodelledBlock: 'it has four norms in a layer and normalises queries and keys',
+  },
+  { ...llama, modelType: 'phi3', biasKey: null, attentionBiasKey: null },
 ];
 
 /** Activation names of Hugging Face; a name that is not here (quick_gelu, relu2, ...) is another function. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { configError, parseJsonObject, quoted, valueAt } from '../core/json.js';
-import type { Activation, ModelShape } from '../core/model-shape.js';
+import { type Activation, blockDefaults, type BlockShape, type ModelShape } from '../core/model-shape.js';
 import { didYouMean } from '../core/nearest.js';
-import { count, MAX_NAME_CHARS, MODEL_LIMITS } from './count.js';
+import { count, MAX_NAME_CHARS, MODEL_LIMITS, positive } from './count.js';
 import { checkDimensions } from './dimensions.js';
 import {
   EXPERT_KEYS,
@@ -66,7 +66,8 @@ export function parseHuggingFaceConfig(content: string, origin: string, fallback
     vocabSize: dims.vocab_size,
     activation: readActivation(hf, section),
     gated: hf.gated,
-    mlpBias: hf.biasKey === null ? false : readSwitch(section, hf.biasKey.key, hf.biasKey.fallback),
+    mlpBias: readBias(section, hf.biasKey),
+    ...readBlock(hf, section),
     criticalHeadDensity: null,
     defaultMlpDensity: null,
     referenceKvLen: null,
@@ -192,6 +193,47 @@ function readSwitch(section: Section, key: string, fallback: boolean): boolean {
   const value = section.json[key] ?? fallback;
   if (typeof value !== 'boolean') fail(section, key, 'true or false');
   return value;
+}
+
+function readBias(section: Section, key: HfFamily['biasKey']): boolean {
+  return key === null ? false : readSwitch(section, key.key, key.fallback);
+}
+
+/** Projections, positions and norms of a layer. Scaled rotary angles cost what plain ones cost: only their base is read. */
+function readBlock(hf: HfFamily, section: Section): BlockShape {
+  const bias = readBias(section, hf.attentionBiasKey);
+  const key = hf.epsilonKey?.key;
+  const epsilon = key === undefined ? undefined : readPositive(section, key, 1);
+  const rotated = partlyRotated(section);
+  return {
+    qkvBias: bias || hf.qkvBiasOnly,
+    outBias: bias,
+    ropeTheta: hf.ropeThetaFallback === null ? null : (readTheta(section) ?? hf.ropeThetaFallback),
+    normEpsilon: epsilon ?? hf.epsilonKey?.fallback ?? blockDefaults(hf.family).normEpsilon,
+    unmodelledBlock: hf.unmodelledBlock ?? (rotated ? 'it turns only a part of each head' : null),
+  };
+}
+
+/** Base of the rotary angles: of the file, or of its `rope_parameters` where newer files keep it. */
+function readTheta(section: Section): number | undefined {
+  const nested = section.json['rope_parameters'];
+  const inner = typeof nested === 'object' && nested !== null && 'rope_theta' in nested;
+  if (section.json['rope_theta'] !== undefined || !inner) {
+    return readPositive(section, 'rope_theta', MODEL_LIMITS.ropeTheta);
+  }
+  const path = [...section.path, 'rope_parameters'];
+  const at = { json: nested as JsonObject, path, origin: section.origin };
+  return readPositive(at, 'rope_theta', MODEL_LIMITS.ropeTheta);
+}
+
+function partlyRotated(section: Section): boolean {
+  const share = section.json['partial_rotary_factor'];
+  return typeof share === 'number' && share !== 1;
+}
+
+function readPositive(section: Section, key: string, max: number): number | undefined {
+  const read = readCounts(z.looseObject({ [key]: positive(max).nullish() }), section);
+  return read[key] ?? undefined;
 }
 
 function readActivation(hf: HfFamily, section: Section): Activation {

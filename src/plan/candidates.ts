@@ -1,35 +1,20 @@
 import { kernelsFor, type Kernel } from '../core/catalog.js';
-import { activeCount, type BackendName, type Candidate, type Scope, type Variant } from '../core/cell.js';
-import { PlanError } from '../core/errors.js';
-import { quoted } from '../core/json.js';
+import { isLayerScope, type BackendName, type Candidate, type Scope, type Variant } from '../core/cell.js';
 import { groupSize, type ModelShape } from '../core/model-shape.js';
 import type { Exclusion } from '../core/plan.js';
-import { defaultHeadDensity, type ChosenDensity, type MlpDensityFor } from './defaults.js';
-
-/** Active neurons of a model at a batch size from a top-k table; null where the table has no entry. */
-export type MlpNeuronsFor = (
-  model: ModelShape,
-  batchSize: number,
-) => { readonly activeNeurons: number; readonly source: string } | null;
+import type { DensityRules } from './defaults.js';
+import { headSelections, neuronSelections, type Selection } from './selections.js';
 
 /** What decides the candidates of a cell. */
-export interface CandidateRules {
+export interface CandidateRules extends DensityRules {
   readonly backend: BackendName;
   readonly variants: readonly Variant[];
-  /** As asked for; null: the model's default. */
-  readonly headDensities: readonly number[] | null;
-  readonly mlpDensities: readonly number[] | 'union' | null;
-  readonly mlpDensityFor: MlpDensityFor;
-  readonly mlpNeuronsFor: MlpNeuronsFor | null;
 }
 
-/** How many of a model's heads or neurons a sparse kernel computes. */
-interface Selection {
-  readonly active: number;
-  readonly total: number;
-  readonly source: string;
-  /** Asked for by the user: then selecting everything is what they get. */
-  readonly asked: boolean;
+/** What one candidate of a sparse kernel computes; null where the kernel does not select. */
+interface Choice {
+  readonly heads: Selection | null;
+  readonly neurons: Selection | null;
 }
 
 /**
@@ -49,111 +34,91 @@ export function candidatesFor(
 ): { candidates: Candidate[]; exclusions: Exclusion[] } {
   const candidates: Candidate[] = [];
   const exclusions = new Map<Variant, Exclusion>();
-  for (const kernel of kernelsFor(scope, rules.backend, rules.variants, model)) {
-    if (kernel.selects === null) {
-      candidates.push(denseCandidate(model, kernel));
-      continue;
-    }
-    const selections =
-      kernel.selects === 'heads' ? headSelections(model, rules) : neuronSelections(model, batchSize, rules);
-    const seen = new Set<number>();
-    for (const selection of selections) {
-      if (!selection.asked && selection.active === selection.total) {
-        const reason = everythingSelected(kernel, selection);
-        exclusions.set(kernel.variant, { model: model.name, scope, variant: kernel.variant, reason });
-      } else if (!seen.has(selection.active)) {
-        // 0.5 and 0.55 of eight groups are the same four: one row, not two.
-        seen.add(selection.active);
-        candidates.push(sparseCandidate(model, kernel, selection));
-      }
+  const exclude = (variant: Variant, reason: string): void => {
+    exclusions.set(variant, { model: model.name, scope, variant, reason });
+  };
+  const variants = variantsOf(model, scope, batchSize, rules, exclude);
+  for (const kernel of kernelsFor(scope, rules.backend, variants, model)) {
+    const seen = new Set<string>();
+    for (const choice of choicesOf(model, kernel, batchSize, rules)) {
+      const everything = everythingSelected(kernel, choice);
+      const candidate = candidateOf(model, kernel, choice);
+      // 0.5 and 0.55 of eight groups are the same four: one row, not two.
+      const counts = JSON.stringify([
+        candidate.activeHeads,
+        candidate.activeNeurons,
+        choice.neurons?.perLayer,
+      ]);
+      if (everything !== null) exclude(kernel.variant, everything);
+      else if (!seen.has(counts)) candidates.push(candidate);
+      seen.add(counts);
     }
   }
   return { candidates, exclusions: [...exclusions.values()] };
 }
 
-function denseCandidate(model: ModelShape, kernel: Kernel): Candidate {
-  const attention = kernel.scope === 'attention';
+/**
+ * The variants of a scope. A gated MLP without a density stays dense in a layer: then mlp-sparse is nothing, and polar
+ * is head-sparse, which is measured under that name instead of twice.
+ */
+function variantsOf(
+  model: ModelShape,
+  scope: Scope,
+  batchSize: number,
+  rules: CandidateRules,
+  exclude: (variant: Variant, reason: string) => void,
+): readonly Variant[] {
+  const { variants } = rules;
+  const wanted = variants.filter((v) => v === 'mlp-sparse' || v === 'polar');
+  if (!isLayerScope(scope) || wanted.length === 0) return variants;
+  if (neuronSelections(model, scope, batchSize, rules).length > 0) return variants;
+  const dense = 'a gated MLP stays dense unless --mlp-density or --mlp-topk is given';
+  for (const variant of wanted) {
+    exclude(variant, variant === 'polar' ? `${dense}: polar is then head-sparse, measured as that` : dense);
+  }
+  const kept = variants.filter((v) => v !== 'mlp-sparse' && v !== 'polar');
+  return wanted.includes('polar') && !kept.includes('head-sparse') ? [...kept, 'head-sparse'] : kept;
+}
+
+/** Every combination of the densities that the kernel selects by. */
+function choicesOf(model: ModelShape, kernel: Kernel, batchSize: number, rules: CandidateRules): Choice[] {
+  const { selects } = kernel;
+  const none: readonly (Selection | null)[] = [null];
+  const heads = selects === 'heads' || selects === 'both' ? headSelections(model, rules) : none;
+  const neurons =
+    selects === 'neurons' || selects === 'both'
+      ? neuronSelections(model, kernel.scope, batchSize, rules)
+      : none;
+  return heads.flatMap((h) => neurons.map((n) => ({ heads: h, neurons: n })));
+}
+
+function candidateOf(model: ModelShape, kernel: Kernel, { heads, neurons }: Choice): Candidate {
+  const { scope } = kernel;
+  const whole = isLayerScope(scope);
+  const allHeads = scope === 'attention' || whole ? model.numQoHeads : null;
+  const allNeurons = whole || (scope !== 'attention' && scope !== 'router') ? model.intermediateSize : null;
+  const sources = [heads?.source, neurons?.source].filter((s) => s !== undefined);
   return {
     kernel: kernel.id,
     variant: kernel.variant,
-    activeHeads: attention ? model.numQoHeads : null,
-    activeNeurons: attention ? null : model.intermediateSize,
-    densitySource: 'dense',
+    activeHeads: heads === null ? allHeads : heads.active * groupSize(model),
+    activeNeurons: neurons === null ? allNeurons : neurons.active,
+    layerActiveNeurons: neurons?.perLayer ?? null,
+    densitySource: sources.length === 0 ? 'dense' : [...new Set(sources)].join('; '),
   };
 }
 
-function sparseCandidate(model: ModelShape, kernel: Kernel, selection: Selection): Candidate {
-  const heads = kernel.selects === 'heads';
-  return {
-    kernel: kernel.id,
-    variant: kernel.variant,
-    activeHeads: heads ? selection.active * groupSize(model) : null,
-    activeNeurons: heads ? null : selection.active,
-    densitySource: selection.source,
-  };
-}
-
-function headSelections(model: ModelShape, rules: CandidateRules): Selection[] {
-  const total = model.numKvHeads;
-  if (rules.headDensities === null) return [byDefault(defaultHeadDensity(model), total)];
-  const unit = (model.numQoHeads > total ? 'KV group' : 'head') + (total === 1 ? '' : 's');
-  return rules.headDensities.map((density) =>
-    asAsked(density, total, '--head-density', `${total} ${unit}`, model),
-  );
-}
-
-function neuronSelections(model: ModelShape, batchSize: number, rules: CandidateRules): Selection[] {
-  const total = model.intermediateSize;
-  if (rules.mlpNeuronsFor !== null) return [fromTopK(model, batchSize, rules.mlpNeuronsFor)];
-  if (rules.mlpDensities === null) return [byDefault(rules.mlpDensityFor(model, batchSize), total)];
-  if (rules.mlpDensities === 'union') {
-    const chosen = rules.mlpDensityFor(model, batchSize);
-    if (!chosen.source.startsWith('published:')) {
-      throw new PlanError(`Expected a published union curve for model ${quoted(model.name)}, got none`, {
-        hint: 'Give a number with --mlp-density, or choose a model with a curve.',
-      });
-    }
-    return [{ ...byDefault(chosen, total), asked: true }];
+/** Why a default density makes the candidate dense again; null where it does not, or where that was asked for. */
+function everythingSelected(kernel: Kernel, { heads, neurons }: Choice): string | null {
+  for (const [selection, what] of [
+    [heads, 'KV group'],
+    [neurons, 'neuron'],
+  ] as const) {
+    if (selection === null || selection.asked || selection.active < selection.total) continue;
+    const all = selection.total === 1 ? `the only ${what}` : `all ${selection.total} ${what}s`;
+    const again =
+      kernel.selects === 'both' ? 'that part would be dense again' : 'it would be the dense kernel again';
+    return `the default density selects ${all}, so ${again} (density_source ${selection.source})`;
   }
-  return rules.mlpDensities.map((density) =>
-    asAsked(density, total, '--mlp-density', `${total} neurons`, model),
-  );
-}
-
-function byDefault(chosen: ChosenDensity, total: number): Selection {
-  return { active: activeCount(chosen.density, total), total, source: chosen.source, asked: false };
-}
-
-function asAsked(density: number, total: number, flag: string, of: string, model: ModelShape): Selection {
-  const active = activeCount(density, total);
-  // One group cannot be halved; measuring all of them under the name 0.5 would be a lie.
-  if (active === total && density < 1) {
-    throw new PlanError(`Expected a density that ${of} can meet for ${flag}, got ${density}`, {
-      hint: `${quoted(model.name)} would compute everything; use density 1, or leave the sparse variant out.`,
-    });
-  }
-  return { active, total, source: 'flag', asked: true };
-}
-
-function fromTopK(model: ModelShape, batchSize: number, lookup: MlpNeuronsFor): Selection {
-  const total = model.intermediateSize;
-  const found = lookup(model, batchSize);
-  if (found === null) {
-    throw new PlanError(`Expected an entry of batch size ${batchSize} for --mlp-topk, got none`, {
-      hint: 'The table must hold every batch size of the sweep.',
-    });
-  }
-  const { activeNeurons } = found;
-  if (!Number.isInteger(activeNeurons) || activeNeurons < 1 || activeNeurons > total) {
-    throw new PlanError(`Expected 1 to ${total} neurons for --mlp-topk, got ${activeNeurons}`, {
-      hint: `The table must belong to ${quoted(model.name)}.`,
-    });
-  }
-  return { active: activeNeurons, total, source: found.source, asked: true };
-}
-
-function everythingSelected(kernel: Kernel, selection: Selection): string {
-  const what = kernel.selects === 'heads' ? 'KV group' : 'neuron';
-  const all = selection.total === 1 ? `the only ${what}` : `all ${selection.total} ${what}s`;
-  return `the default density selects ${all}, so it would be the dense kernel again (density_source ${selection.source})`;
+  return null;
 }

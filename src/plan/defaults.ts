@@ -81,6 +81,38 @@ export function defaultHeadDensity(model: ModelShape): ChosenDensity {
  */
 export type MlpDensityFor = (model: ModelShape, batchSize: number) => ChosenDensity;
 
+/** Active neurons of a model at a batch size from a top-k table; null where the table has no entry. */
+export type MlpNeuronsFor = (
+  model: ModelShape,
+  batchSize: number,
+) => {
+  /** Mean over layers, rounded */
+  readonly activeNeurons: number;
+  /** One entry per layer of the model */
+  readonly layerActiveNeurons: readonly number[];
+  readonly source: string;
+} | null;
+
+/**
+ * MLP density of every layer of a model at a batch size, null where nothing is published. `union` is the curve itself,
+ * `router` what a router with high recall computes: more than the union.
+ */
+export type MlpLayerDensitiesFor = (
+  model: ModelShape,
+  batchSize: number,
+  kind: 'union' | 'router',
+) => { readonly densities: readonly number[]; readonly source: string } | null;
+
+/** What decides how many heads and neurons a sparse kernel computes. */
+export interface DensityRules {
+  /** As asked for; null: the model's default. */
+  readonly headDensities: readonly number[] | null;
+  readonly mlpDensities: readonly number[] | 'union' | null;
+  readonly mlpDensityFor: MlpDensityFor;
+  readonly mlpLayerDensitiesFor: MlpLayerDensitiesFor;
+  readonly mlpNeuronsFor: MlpNeuronsFor | null;
+}
+
 /** Without published curves: the model's own density, else DEFAULT_MLP_DENSITY with source `default`. */
 export const defaultMlpDensity: MlpDensityFor = (model) =>
   model.defaultMlpDensity === null

@@ -1,6 +1,8 @@
 import { CATALOG } from '../core/catalog.js';
 import {
   cellKey,
+  hasKvCache,
+  isLayerScope,
   VARIANTS,
   type BackendName,
   type CacheMode,
@@ -10,10 +12,11 @@ import {
   type Variant,
 } from '../core/cell.js';
 import { PlanError } from '../core/errors.js';
+import { quoted } from '../core/json.js';
 import type { ModelShape } from '../core/model-shape.js';
 import type { Exclusion, SamplingOptions, SweepPlan } from '../core/plan.js';
 import { checkCounts, checkDensities } from './axes.js';
-import { candidatesFor, type CandidateRules, type MlpNeuronsFor } from './candidates.js';
+import { candidatesFor, type CandidateRules } from './candidates.js';
 import {
   BACKEND_DEFAULTS,
   DEFAULT_CACHE_MODE,
@@ -23,6 +26,8 @@ import {
   defaultMlpDensity,
   SWEEP_LIMITS,
   type MlpDensityFor,
+  type MlpLayerDensitiesFor,
+  type MlpNeuronsFor,
   type SweepLimits,
 } from './defaults.js';
 
@@ -49,12 +54,16 @@ export interface SweepRequest {
   readonly maxNoisePercent?: number | undefined;
   readonly maxTimeS?: number | undefined;
   readonly warmup?: number | undefined;
+  /** Report the parts of each step; scope step only. */
+  readonly breakdown?: boolean | undefined;
 }
 
 /** Where MLP densities come from when no number was given, and how large a sweep may be. */
 export interface PlanInputs {
   /** Published union curves; `defaultMlpDensity` where there are none. */
   readonly mlpDensityFor?: MlpDensityFor | undefined;
+  /** Published densities of every layer; null for every model where there are none. */
+  readonly mlpLayerDensitiesFor?: MlpLayerDensitiesFor | undefined;
   /** A top-k table (`--mlp-topk`); excludes mlpDensities. */
   readonly mlpNeuronsFor?: MlpNeuronsFor | undefined;
   readonly limits?: SweepLimits | undefined;
@@ -62,8 +71,8 @@ export interface PlanInputs {
 
 /**
  * Turns a request into the cells to measure.
- * Order: models as given, then scopes as given, then batch sizes and lengths ascending. Attention has a cell for each
- * (model, B, N), the MLP scopes one for each (model, B) with kvLen null. Cells that would be the same are planned once.
+ * Order: models as given, then scopes as given, then batch sizes and lengths ascending. Attention, layer and step have
+ * a cell for each (model, B, N), the MLP scopes and router one for each (model, B) with kvLen null. Cells that would be the same are planned once.
  * A plan may be empty when defaults excluded everything; its exclusions say why.
  * @param request what was asked for
  * @param inputs sources of densities, limits
@@ -94,23 +103,19 @@ export function expandSweep(request: SweepRequest, inputs: PlanInputs = {}): Swe
     if (!exclusions.has(key)) exclusions.set(key, e);
   };
   refuseVariantsWithoutKernel(request, scopes).forEach(exclude);
+  refuseBreakdown(request, scopes);
 
   const cells = new Map<string, Cell>();
   for (const model of request.models) {
     for (const scope of scopes) {
+      refuseUnmodelledBlock(model, scope);
       for (const batchSize of batchSizes) {
         const planned = candidatesFor(model, scope, batchSize, rules);
         planned.exclusions.forEach(exclude);
         if (planned.candidates.length === 0) continue;
-        for (const kvLen of scope === 'attention' ? kvLens : [null]) {
-          const cell = withKey({
-            ...settingsOf(request),
-            model,
-            scope,
-            batchSize,
-            kvLen,
-            candidates: planned.candidates,
-          });
+        const problem = { ...settingsOf(request), model, scope, batchSize, candidates: planned.candidates };
+        for (const kvLen of hasKvCache(scope) ? kvLens : [null]) {
+          const cell = withKey({ ...problem, kvLen });
           cells.set(cell.key, cells.get(cell.key) ?? cell);
           if (cells.size > limits.maxCells) throw tooManyCells(limits.maxCells);
         }
@@ -122,6 +127,7 @@ export function expandSweep(request: SweepRequest, inputs: PlanInputs = {}): Swe
     exclusions: [...exclusions.values()],
     sampling: samplingOf(request, defaults.sampling),
     threads: request.threads ?? 0,
+    breakdown: request.breakdown ?? false,
   };
 }
 
@@ -140,8 +146,26 @@ function rulesOf(request: SweepRequest, inputs: PlanInputs): CandidateRules {
       headDensities === undefined ? null : checkDensities(headDensities, { name: '--head-density' }),
     mlpDensities: listed ? (mlpDensities ?? null) : checkDensities(mlpDensities, { name: '--mlp-density' }),
     mlpDensityFor: inputs.mlpDensityFor ?? defaultMlpDensity,
+    mlpLayerDensitiesFor: inputs.mlpLayerDensitiesFor ?? (() => null),
     mlpNeuronsFor: inputs.mlpNeuronsFor ?? null,
   };
+}
+
+/** Parts are those of a step; a sweep that has them for some of its rows only would be misread. */
+function refuseBreakdown(request: SweepRequest, scopes: readonly Scope[]): void {
+  const others = scopes.filter((scope) => scope !== 'step');
+  if (request.breakdown !== true || others.length === 0) return;
+  throw new PlanError(`Expected scope step alone with --breakdown, got ${scopes.join(', ')}`, {
+    hint: 'Add --scope step.',
+  });
+}
+
+/** A layer that the kernels would compute as another one is refused, never approximated. */
+function refuseUnmodelledBlock(model: ModelShape, scope: Scope): void {
+  if (!isLayerScope(scope) || model.unmodelledBlock === null) return;
+  throw new PlanError(`Expected a layer that scope ${scope} computes, got ${quoted(model.name)}`, {
+    hint: `Its layers are others: ${model.unmodelledBlock}. The scopes attention, mlp and router are measured.`,
+  });
 }
 
 /** Everything of a cell that is the same throughout a sweep. */
@@ -206,7 +230,7 @@ function refuseVariantsWithoutKernel(request: SweepRequest, scopes: readonly Sco
 }
 
 const POLAR_HINT =
-  ' polar combines mlp-sparse and head-sparse over a whole layer; here measure the two on their own.';
+  ' polar combines mlp-sparse and head-sparse over a whole layer: use --scope layer or step.';
 
 function tooManyCells(maxCells: number): PlanError {
   return new PlanError(`Expected at most ${maxCells} cells for the sweep, got more`, {

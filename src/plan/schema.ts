@@ -86,6 +86,7 @@ export const sweepConfigSchema = z.strictObject({
   max_time_s: positive(OPTION_LIMITS.maxTimeS, 'Seconds per cell, as --max-time.'),
   warmup: integer(OPTION_LIMITS.warmup, 'Untimed samples, as --warmup.'),
   cache: oneOf(CACHE_MODES, 'As --cache.'),
+  breakdown: z.boolean('true or false').optional().describe('As --breakdown; scope step only.'),
 });
 
 /** A sweep configuration file, read: ranges and densities are lists, ascending and distinct. Absent: not said. */
@@ -108,6 +109,7 @@ export interface SweepConfig {
   readonly maxTimeS?: number;
   readonly warmup?: number;
   readonly cacheMode?: CacheMode;
+  readonly breakdown?: boolean;
 }
 
 /**
@@ -146,6 +148,7 @@ export function parseSweepConfig(
     maxTimeS: c.max_time_s,
     warmup: c.warmup,
     cacheMode: c.cache,
+    breakdown: c.breakdown,
   });
 }
 

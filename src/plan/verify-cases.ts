@@ -2,18 +2,26 @@ import { uniformInt } from 'pure-rand/distribution/uniformInt';
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus';
 import type { RandomGenerator } from 'pure-rand/types/RandomGenerator';
 
-import { kernelsFor } from '../core/catalog.js';
+import { routesItself } from '../core/catalog.js';
 import {
   type BackendName,
-  type Candidate,
   type Cell,
   cellKey,
   type Dtype,
   type IndexPattern,
   type Scope,
-  VARIANTS,
 } from '../core/cell.js';
-import { type Activation, groupSize, type ModelShape } from '../core/model-shape.js';
+import type { Activation } from '../core/model-shape.js';
+import { layerEdges, randomLayer, randomRouter, routerEdges } from './verify-layers.js';
+import {
+  candidatesOf,
+  type CaseShape,
+  counts,
+  CUDA_HEAD_DIMS,
+  KV_HEADS,
+  NEURONS,
+  shape,
+} from './verify-shapes.js';
 
 /** One problem whose candidates are compared with the reference, or must be refused. */
 export interface VerifyCase {
@@ -56,74 +64,12 @@ const CPU_ONLY_HEADS: readonly (readonly [headDim: number, ratio: number])[] = [
   [72, 5],
   [200, 7],
 ];
-const CUDA_HEAD_DIMS = [64, 96, 128, 256];
 const MLPS: readonly (readonly [Activation, gated: boolean, bias: boolean])[] = [
   ['relu', false, true],
   ['gelu', false, false],
   ['gelu-tanh', true, false],
   ['silu', true, false],
 ];
-/** An odd number of groups and neurons, so that tiles and pairs have ends. */
-const KV_HEADS = 5;
-const NEURONS = 203;
-
-function shape(overrides: Partial<ModelShape>): ModelShape {
-  return {
-    name: 'verify',
-    family: 'llama',
-    numLayers: 1,
-    hiddenSize: 136,
-    intermediateSize: NEURONS,
-    numQoHeads: KV_HEADS,
-    numKvHeads: KV_HEADS,
-    headDim: 64,
-    vocabSize: 64,
-    activation: 'silu',
-    gated: true,
-    mlpBias: false,
-    criticalHeadDensity: null,
-    referenceKvLen: null,
-    defaultMlpDensity: null,
-    source: 'verify',
-    ...overrides,
-  };
-}
-
-/** 1, an odd count in between, all: the counts at which selection has an end case. */
-function counts(total: number): number[] {
-  const middle = Math.max(1, Math.floor(total / 2) | 1);
-  return [...new Set([1, Math.min(middle, total), total])];
-}
-
-function candidatesOf(
-  model: ModelShape,
-  scope: Scope,
-  backend: BackendName,
-  active: readonly number[],
-): Candidate[] {
-  const attention = scope === 'attention';
-  return kernelsFor(scope, backend, VARIANTS, model).flatMap((kernel): Candidate[] => {
-    const total = attention ? model.numKvHeads : model.intermediateSize;
-    const wanted = kernel.selects === null ? [total] : active;
-    return wanted.map((count) => ({
-      kernel: kernel.id,
-      variant: kernel.variant,
-      activeHeads: attention ? count * groupSize(model) : null,
-      activeNeurons: attention ? null : count,
-      densitySource: 'verify',
-    }));
-  });
-}
-
-interface CaseShape {
-  readonly model: ModelShape;
-  readonly scope: Scope;
-  readonly batchSize: number;
-  readonly kvLen: number | null;
-  readonly pattern: IndexPattern;
-  readonly active: readonly number[];
-}
-
 function toCase(input: VerifyCasesInput, dtype: Dtype, s: CaseShape): VerifyCase {
   const withoutKey = {
     model: s.model,
@@ -135,20 +81,23 @@ function toCase(input: VerifyCasesInput, dtype: Dtype, s: CaseShape): VerifyCase
     dtype,
     cacheMode: 'hot' as const,
     seed: input.seed,
-    candidates: candidatesOf(s.model, s.scope, input.backend, s.active),
+    candidates: candidatesOf(s, input.backend),
   };
-  const m = s.model;
-  const what =
-    s.scope === 'attention'
-      ? `H=${m.numQoHeads}/${m.numKvHeads} d_h=${m.headDim} N=${s.kvLen}`
-      : `d=${m.hiddenSize} D=${m.intermediateSize} ${m.activation}${m.gated ? ' gated' : ''}${m.mlpBias ? ' bias' : ''}`;
   return {
-    title: `${s.scope} ${dtype} B=${s.batchSize} ${what} ${s.pattern}`,
+    title: `${s.scope} ${dtype} B=${s.batchSize} ${sizes(s)} ${s.pattern}`,
     cell: { ...withoutKey, key: cellKey(withoutKey) },
     indexPattern: s.pattern,
     indices: null,
     expect: 'ok',
   };
+}
+
+function sizes({ model: m, scope, kvLen }: CaseShape): string {
+  const attention = `H=${m.numQoHeads}/${m.numKvHeads} d_h=${m.headDim} N=${kvLen}`;
+  const mlp = `d=${m.hiddenSize} D=${m.intermediateSize} ${m.activation}${m.gated ? ' gated' : ''}${m.mlpBias ? ' bias' : ''}`;
+  if (scope === 'attention') return attention;
+  if (scope === 'router') return `H_kv=${m.numKvHeads} d=${m.hiddenSize} D=${m.intermediateSize}`;
+  return scope === 'layer' || scope === 'step' ? `${m.family} L=${m.numLayers} ${attention} ${mlp}` : mlp;
 }
 
 /** Every head shape with every length; batch size and index pattern run along so that each meets each length. */
@@ -162,7 +111,8 @@ function attentionEdges(backend: BackendName): CaseShape[] {
         batchSize: [1, 3, 8][(h + n + p) % 3] ?? 1,
         kvLen,
         pattern,
-        active: counts(KV_HEADS),
+        groups: counts(KV_HEADS),
+        neurons: [],
       })),
     ),
   );
@@ -176,7 +126,8 @@ function mlpEdges(scope: Scope): CaseShape[] {
       batchSize,
       kvLen: null,
       pattern: PATTERNS[(a + b) % PATTERNS.length] ?? 'random',
-      active: counts(NEURONS),
+      groups: [],
+      neurons: counts(NEURONS),
     })),
   );
 }
@@ -184,6 +135,8 @@ function mlpEdges(scope: Scope): CaseShape[] {
 function randomShape(scope: Scope, backend: BackendName, random: RandomGenerator): CaseShape {
   const between = (low: number, high: number): number => uniformInt(random, low, high);
   const pick = <T>(list: readonly T[]): T => list[between(0, list.length - 1)] as T;
+  if (scope === 'router') return randomRouter({ between, pick });
+  if (scope === 'layer' || scope === 'step') return randomLayer(scope, backend, { between, pick });
   const pattern = pick(PATTERNS);
   if (scope === 'attention') {
     const numKvHeads = between(1, 12);
@@ -194,7 +147,8 @@ function randomShape(scope: Scope, backend: BackendName, random: RandomGenerator
       batchSize: between(1, 9),
       kvLen: between(1, 700),
       pattern,
-      active: [between(1, numKvHeads)],
+      groups: [between(1, numKvHeads)],
+      neurons: [],
     };
   }
   const [activation, gated, mlpBias] = pick(MLPS);
@@ -205,12 +159,17 @@ function randomShape(scope: Scope, backend: BackendName, random: RandomGenerator
     batchSize: between(1, 130),
     kvLen: null,
     pattern,
-    active: [between(1, intermediateSize)],
+    groups: [],
+    neurons: [between(1, intermediateSize)],
   };
 }
 
-/** Duplicates, a wrong order, values out of range: an index set that a kernel must never see. */
+/**
+ * Duplicates, a wrong order, values out of range: an index set that a kernel must never see. Routers, layers and steps
+ * take none from outside.
+ */
 function refusals(input: VerifyCasesInput, dtype: Dtype, scope: Scope): VerifyCase[] {
+  if (routesItself(scope)) return [];
   const total = scope === 'attention' ? KV_HEADS : NEURONS;
   const wrong: [string, number[]][] = [
     ['duplicate', [1, 1, 2]],
@@ -226,7 +185,8 @@ function refusals(input: VerifyCasesInput, dtype: Dtype, scope: Scope): VerifyCa
       batchSize: 2,
       kvLen: scope === 'attention' ? 65 : null,
       pattern: 'explicit',
-      active: [indices.length],
+      groups: [indices.length],
+      neurons: [indices.length],
     });
     const candidates = base.cell.candidates.filter((c) => c.variant !== 'dense');
     return {
@@ -239,15 +199,21 @@ function refusals(input: VerifyCasesInput, dtype: Dtype, scope: Scope): VerifyCa
   });
 }
 
+function edgesOf(scope: Scope, backend: BackendName): CaseShape[] {
+  if (scope === 'attention') return attentionEdges(backend);
+  if (scope === 'router') return routerEdges();
+  return scope === 'layer' || scope === 'step' ? layerEdges(scope) : mlpEdges(scope);
+}
+
 /**
  * The edge shapes of docs/methodology.md, seeded random shapes, and index sets that must be refused. Each case runs all
- * kernels of its scope at one, an odd number and all of its groups or neurons.
+ * kernels of its scope at one, an odd number and all of its groups and neurons.
  */
 export function verifyCases(input: VerifyCasesInput): VerifyCase[] {
   return input.dtypes.flatMap((dtype) =>
     input.scopes.flatMap((scope, s) => {
       const random = xoroshiro128plus(input.seed * 31 + s);
-      const shapes = scope === 'attention' ? attentionEdges(input.backend) : mlpEdges(scope);
+      const shapes = edgesOf(scope, input.backend);
       for (let i = 0; i < input.randomCases; i++) shapes.push(randomShape(scope, input.backend, random));
       return [...shapes.map((one) => toCase(input, dtype, one)), ...refusals(input, dtype, scope)];
     }),

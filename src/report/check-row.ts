@@ -74,6 +74,9 @@ export function checkRow(row: Row): Row {
   }
   if (row.status === 'ok') {
     for (const header of OK_NEEDS) if (row[header] === null) fail(row, 'a number on an ok row', header);
+    if ((row.scope === 'step') !== (row.tokens_per_s !== null)) {
+      fail(row, row.scope === 'step' ? 'a number on an ok row' : 'null outside scope step', 'tokens_per_s');
+    }
   } else {
     for (const header of ONLY_OK_HAS)
       if (row[header] !== null) fail(row, `null on a row that is ${row.status}`, header);

@@ -1,5 +1,6 @@
 import { ROW_SCHEMA_VERSION } from '../core/row.js';
 import { COLUMNS, type Column } from './columns.js';
+import { BREAKDOWN_COLUMNS, BREAKDOWN_SCHEMA_VERSION } from './step.js';
 
 const INTRODUCTION = `# Columns of rows.csv
 
@@ -24,8 +25,18 @@ function line(column: Column): string {
   return `| \`${column.header}\` | ${cell(column.unit ?? '')} | ${type} | ${cell(column.description)} |`;
 }
 
+const BREAKDOWN = `# Columns of breakdown.csv
+
+Schema version ${BREAKDOWN_SCHEMA_VERSION}. Written beside rows.csv by \`sweep --breakdown\`: one row per part of each decode step
+that is ok. The parts of a step sum to its median latency within 3 %; a row of rows.csv where they do not carries a warning.
+`;
+
 /** The text of docs/columns.md; a test compares it with the file. */
 export function columnsDocument(): string {
   const table = ['| column | unit | type | meaning |', '|---|---|---|---|', ...COLUMNS.map(line)].join('\n');
-  return `${INTRODUCTION}\n${table}\n`;
+  const parts = BREAKDOWN_COLUMNS.map(
+    ([header, unit, meaning]) => `| \`${header}\` | ${unit} | ${meaning} |`,
+  );
+  const breakdown = ['| column | unit | meaning |', '|---|---|---|', ...parts].join('\n');
+  return `${INTRODUCTION}\n${table}\n\n${BREAKDOWN}\n${breakdown}\n`;
 }

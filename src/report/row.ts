@@ -5,6 +5,7 @@ import { ROW_SCHEMA_VERSION, type Row } from '../core/row.js';
 import type { CandidateSummary } from '../core/summary.js';
 import { BYTES_PER_GB, FLOP_PER_TFLOP, NS_PER_S, NS_PER_US } from '../core/units.js';
 import { checkRow } from './check-row.js';
+import { stepWarnings } from './step.js';
 
 /** What the rows of one run have in common. */
 export interface RunFacts {
@@ -65,15 +66,19 @@ function errorNorm(outcome: CandidateOutcome): number | null {
   return outcome.status === 'incorrect' && !Number.isFinite(norm) ? null : norm;
 }
 
+/** Texts are joined by `; `, so none of ours holds one. */
 function joinWarnings(input: BuildRowsInput, index: number): string | null {
+  const { cell } = input;
   const summary = input.summaries[index] ?? null;
-  const own = input.outcome.candidates[index]?.warnings ?? [];
+  const outcome = input.outcome.candidates[index];
   const extra = input.extraWarnings?.[index] ?? null;
   const unpaired =
     summary !== null && summary.speedup === null && summary.baselineKernel !== null
       ? [`no sampling round in common with ${summary.baselineKernel}`]
       : [];
-  const all = new Set([...input.outcome.warnings, ...own, ...(extra === null ? [] : [extra]), ...unpaired]);
+  const ofStep = cell.scope === 'step' ? stepWarnings(cell.model, outcome, summary?.latency ?? null) : [];
+  const own = [...input.outcome.warnings, ...(outcome?.warnings ?? []), ...(extra === null ? [] : [extra])];
+  const all = new Set([...own, ...unpaired, ...ofStep]);
   return all.size === 0 ? null : [...all].join('; ');
 }
 
@@ -123,6 +128,11 @@ function timing(
   };
 }
 
+/** A step gives one token of each sequence. */
+function tokensPerSecond(batchSize: number, summary: CandidateSummary | null): number | null {
+  return summary === null ? null : batchSize / (summary.latency.medianNs / NS_PER_S);
+}
+
 function buildRow(
   input: BuildRowsInput,
   candidate: Candidate,
@@ -134,6 +144,7 @@ function buildRow(
   const traffic = input.traffic[index] ?? null;
   const bound = input.bounds[index] ?? null;
   const { status, reason } = verdictOf(outcome, summary);
+  const measured = status === 'ok' ? summary : null;
   return {
     schema_version: ROW_SCHEMA_VERSION,
     run_id: run.runId,
@@ -154,10 +165,9 @@ function buildRow(
     mlp_density: mlpDensity(cell.model, candidate),
     active_neurons: candidate.activeNeurons,
     density_source: candidate.densitySource,
-    // Every scope so far is one kernel of one layer: nothing stays resident and no token comes out of it.
-    resident_layers: null,
-    tokens_per_s: null,
-    ...timing(status === 'ok' ? summary : null, traffic, bound),
+    resident_layers: outcome.status === 'ok' ? outcome.residentLayers : null,
+    tokens_per_s: cell.scope === 'step' ? tokensPerSecond(cell.batchSize, measured) : null,
+    ...timing(measured, traffic, bound),
     bytes_moved: traffic?.bytes ?? null,
     flops: traffic?.flops ?? null,
     bound_us: bound?.boundUs ?? null,

@@ -2,6 +2,7 @@ import { stringify } from 'csv-stringify/sync';
 import type { Row } from '../core/row.js';
 import { COLUMN_HEADERS } from '../report/columns.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
+import { BREAKDOWN_HEADERS, type BreakdownRow } from '../report/step.js';
 import type { Sink, TextWriter } from './sink.js';
 
 export type CsvValue = string | number | null;
@@ -30,6 +31,12 @@ export function csvHeader(): string {
 /** Rows as lines of rows.csv, without the header. */
 export function csvRows(rows: readonly Row[]): string {
   return csvText(rows.map((row) => COLUMN_HEADERS.map((header) => row[header])));
+}
+
+/** breakdown.csv, header and all. */
+export function breakdownCsv(rows: readonly BreakdownRow[]): string {
+  const records = rows.map((row) => BREAKDOWN_HEADERS.map((header) => row[header]));
+  return csvText([BREAKDOWN_HEADERS, ...records]);
 }
 
 export class CsvSink implements Sink {

@@ -1,4 +1,5 @@
 import type { Row } from '../core/row.js';
+import { formatLatency, NOT_AVAILABLE, threeDigits } from '../report/format.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
 
 /** Rows shown under one heading: everything that a heading names is the same for all of them. */
@@ -15,45 +16,31 @@ export interface DisplayRow {
   readonly kernel: string;
   readonly density: string;
   readonly latency: string;
-  readonly gbPerS: string;
+  /** GB/s; in scope step tokens/s */
+  readonly rate: string;
   readonly pctOfBound: string;
   readonly speedup: string;
   readonly status: string;
 }
 
 /** Headings of the columns of DisplayRow, in order. */
-export const DISPLAY_HEADINGS: Readonly<Record<keyof DisplayRow, string>> = {
+const DISPLAY_HEADINGS: Readonly<Record<keyof DisplayRow, string>> = {
   batch: 'batch',
   kvLen: 'kv_len',
   variant: 'variant',
   kernel: 'kernel',
   density: 'density',
   latency: 'latency',
-  gbPerS: 'GB/s',
+  rate: 'GB/s',
   pctOfBound: '% bound',
   speedup: 'speedup (95 %)',
   status: 'status',
 };
 
-export const NOT_AVAILABLE = '-';
-
-/** Three significant digits without an exponent: 0.0123, 1.23, 12.3, 123, 1234. */
-export function threeDigits(value: number): string {
-  if (value === 0 || !Number.isFinite(value)) return String(value);
-  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toFixed(Math.min(digits, 6));
-}
-
-const LATENCY_UNITS: readonly (readonly [fromUs: number, unit: string])[] = [
-  [1e6, 's'],
-  [1e3, 'ms'],
-  [1, 'us'],
-];
-
-/** Microseconds in the unit that people read best: `950 us`, `1.20 ms`, `2.00 s`. */
-export function formatLatency(us: number): string {
-  const [scale, unit] = LATENCY_UNITS.find(([from]) => us >= from) ?? [1e-3, 'ns'];
-  return `${threeDigits(us / scale)} ${unit}`;
+/** What a step is quoted by; the other scopes by the bytes they move. */
+export function headingsOf({ rows }: RowGroup): string[] {
+  const step = rows[0]?.scope === 'step';
+  return Object.values(step ? { ...DISPLAY_HEADINGS, rate: 'tokens/s' } : DISPLAY_HEADINGS);
 }
 
 function latencyWithNoise(row: Row): string {
@@ -90,6 +77,7 @@ export function shortKernel(row: Row): string {
 }
 
 export function displayRow(row: Row): DisplayRow {
+  const rate = row.scope === 'step' ? row.tokens_per_s : row.achieved_gb_per_s;
   // Rows may come from a file, so not even the words of a fixed list are trusted here.
   const safe = sanitizeForTerminal;
   return {
@@ -99,7 +87,7 @@ export function displayRow(row: Row): DisplayRow {
     kernel: shortKernel(row),
     density: density(row),
     latency: latencyWithNoise(row),
-    gbPerS: row.achieved_gb_per_s === null ? NOT_AVAILABLE : threeDigits(row.achieved_gb_per_s),
+    rate: rate === null ? NOT_AVAILABLE : threeDigits(rate),
     pctOfBound: row.pct_of_bound === null ? NOT_AVAILABLE : row.pct_of_bound.toFixed(0),
     speedup: speedupWithInterval(row),
     status: safe(row.status),

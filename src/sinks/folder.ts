@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync } from 'node:fs
 import { dirname, join, resolve } from 'node:path';
 import { UsageError } from '../core/errors.js';
 import type { Row } from '../core/row.js';
-import { csvHeader, csvRows } from './csv.js';
+import type { BreakdownRow } from '../report/step.js';
+import { breakdownCsv, csvHeader, csvRows } from './csv.js';
 import { jsonDocument } from './json.js';
 import { appendLine, cutFile, probeWritable, replaceFile } from './durable.js';
 import { FolderLock } from './lock.js';
@@ -18,6 +19,9 @@ export const RESULT_FILES = {
   rows: 'rows.csv',
   samples: 'samples.jsonl',
 } as const;
+
+/** Beside them, where the parts of decode steps were asked for. */
+export const BREAKDOWN_FILE = 'breakdown.csv';
 
 /**
  * A result folder. Everything is on the disk before a method returns: rows.csv is always whole, samples.jsonl has one
@@ -43,6 +47,20 @@ export class ResultFolder {
    */
   acquire(): void {
     this.lock = FolderLock.take(this.path, this.path);
+  }
+
+  /**
+   * The same for a folder that was just prepared: whoever else found it empty may have written into it since.
+   * @param given the folder as the user wrote it
+   * @throws UsageError when it is in use or holds results
+   */
+  acquireNew(given: string): void {
+    this.acquire();
+    if (!existsSync(this.file('plan'))) return;
+    this.release();
+    throw new UsageError(`Expected an absent or empty folder for --out, got ${given} with results by now`, {
+      hint: 'Another process was faster; choose another folder, or continue its sweep with --resume.',
+    });
   }
 
   release(): void {
@@ -78,6 +96,11 @@ export class ResultFolder {
   rewriteRows(rows: readonly Row[]): void {
     this.rowsCsv = csvHeader() + csvRows(rows);
     replaceFile(this.file('rows'), this.rowsCsv);
+  }
+
+  /** Replaces breakdown.csv by the parts of all steps so far. */
+  writeBreakdown(rows: readonly BreakdownRow[]): void {
+    replaceFile(join(this.path, BREAKDOWN_FILE), breakdownCsv(rows));
   }
 
   /** The finished cells of an earlier run; a last line that was cut off is removed, its cell is measured again. */
@@ -157,17 +180,18 @@ export function prepareFolder(given: string): ResultFolder {
  * Opens the folder of an earlier sweep to write more into it.
  *
  * @param given as the user wrote it
+ * @param purpose what the user named it for, for messages
  * @throws UsageError when there is none or it cannot be written
  */
-export function reopenFolder(given: string): ResultFolder {
+export function reopenFolder(given: string, purpose = '--resume'): ResultFolder {
   const path = resolve(given);
   try {
     probeWritable(path);
   } catch (cause) {
     throw new UsageError(
-      `Expected a writable result folder for --resume, got ${given} (${(cause as Error).message})`,
+      `Expected a writable result folder for ${purpose}, got ${given} (${(cause as Error).message})`,
       {
-        hint: 'Name the folder that the interrupted sweep printed.',
+        hint: 'Name a folder that a sweep has written: it prints it at its start and end.',
         cause,
       },
     );

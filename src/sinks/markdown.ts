@@ -1,8 +1,8 @@
 import type { Row } from '../core/row.js';
-import { DISPLAY_HEADINGS, displayRow, groupRows, notesOf, type RowGroup } from './display.js';
+import { displayRow, groupRows, headingsOf, notesOf, type RowGroup } from './display.js';
 import type { Sink, TextWriter } from './sink.js';
 
-/** Left for text, right for numbers; the order of DISPLAY_HEADINGS. */
+/** Left for text, right for numbers; the order of `headingsOf`. */
 const RULES = ['---:', '---:', '---', '---', '---:', '---:', '---:', '---:', '---', '---'];
 
 /** Text that Markdown shows as it is: no table cell, link, emphasis, code or HTML begins in it. */
@@ -12,10 +12,11 @@ export function escapeMarkdown(text: string): string {
 
 const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 
-function groupText({ title, rows }: RowGroup): string {
+function groupText(group: RowGroup): string {
+  const { title, rows } = group;
   const body = rows.map((row) => line(Object.values(displayRow(row)).map(escapeMarkdown)));
   const notes = notesOf(rows).map((note) => `- ${escapeMarkdown(note)}`);
-  const head = [`**${escapeMarkdown(title)}**`, '', line(Object.values(DISPLAY_HEADINGS)), line(RULES)];
+  const head = [`**${escapeMarkdown(title)}**`, '', line(headingsOf(group)), line(RULES)];
   return [...head, ...body, ...(notes.length > 0 ? ['', ...notes] : [])].join('\n');
 }
 

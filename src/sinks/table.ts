@@ -1,7 +1,7 @@
 import { styleText } from 'node:util';
 import Table from 'cli-table3';
 import type { Row } from '../core/row.js';
-import { DISPLAY_HEADINGS, displayRow, groupRows, isBaseline, notesOf, type RowGroup } from './display.js';
+import { displayRow, groupRows, headingsOf, isBaseline, notesOf, type RowGroup } from './display.js';
 import type { Sink, SinkOptions, TextWriter } from './sink.js';
 
 type Style = Parameters<typeof styleText>[0];
@@ -59,9 +59,10 @@ export class TableSink implements Sink {
     return this.colour && style !== null ? styleText(style, text, { validateStream: false }) : text;
   }
 
-  private group({ title, rows }: RowGroup): string {
+  private group(group: RowGroup): string {
+    const { title, rows } = group;
     const table = new Table({
-      head: Object.values(DISPLAY_HEADINGS).map((text) => this.paint('bold', text)),
+      head: headingsOf(group).map((text) => this.paint('bold', text)),
       style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
       chars: CHARS,
       colAligns: ALIGNMENT,

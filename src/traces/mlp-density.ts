@@ -103,29 +103,80 @@ export function mlpDensityFor(model: NamedMlp, batchSize: number): SourcedDensit
 /** The mean over layers of any curves, published or measured, at a batch size. */
 export function meanDensity(curves: UnionCurves, batchSize: number): SourcedDensity {
   const result = layerDensities(curves, batchSize);
-  const density = result.densities.reduce((a, b) => a + b, 0) / result.densities.length;
+  const density = meanOf(result.densities);
   return { density, source: describe(curves, batchSize, result) };
 }
 
+/** Mean density of the authors' top-k tables at a batch size. */
+interface RouterMean {
+  readonly mean: number;
+  /** "scaled to mean 0.49 of the authors' top-k table" */
+  readonly how: string;
+}
+
 /**
- * Densities of all layers for the scopes layer and step: the published curve, scaled to the mean density of the authors'
- * top-k tables where these have the batch size, because that is what their router runs; a layer never exceeds 1.
+ * What the authors' router computes at a batch size: the table's mean; between two batch sizes of the table a line over
+ * log2(B); past its end the last mean, growing as the union does.
  *
- * @returns null where no curve of the model is published
+ * @param unionAt mean union at a batch size; null where no curve is published
+ */
+function routerMean(
+  points: readonly { readonly batchSize: number; readonly density: number }[],
+  batchSize: number,
+  unionAt: ((batchSize: number) => number) | null,
+): RouterMean | null {
+  const exact = points.find((p) => p.batchSize === batchSize);
+  if (exact !== undefined)
+    return { mean: exact.density, how: `mean ${exact.density} of the authors' top-k table` };
+  const below = points.findLast((p) => p.batchSize < batchSize);
+  const above = points.find((p) => p.batchSize > batchSize);
+  if (below === undefined) return null;
+  if (above === undefined) {
+    const growth = unionAt === null ? 1 : unionAt(batchSize) / unionAt(below.batchSize);
+    const how = `the authors' top-k mean extrapolated from batch ${below.batchSize}`;
+    return { mean: Math.min(1, below.density * growth), how };
+  }
+  const share = Math.log2(batchSize / below.batchSize) / Math.log2(above.batchSize / below.batchSize);
+  const mean = below.density + share * (above.density - below.density);
+  const how = `the authors' top-k mean between batches ${below.batchSize} and ${above.batchSize}`;
+  return { mean, how };
+}
+
+const meanOf = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
+
+/**
+ * Densities of all layers for the scopes layer and step. `union` is the published curve. `router` scales it to the mean
+ * density of the authors' top-k tables, because that is what their router runs; a layer never exceeds 1. A model with a
+ * table and without a curve has the table's mean in every layer.
+ *
+ * @param model name, D and the number of layers; what only shares its name with a published model has another union
+ * @param batchSize B, integer >= 1
+ * @returns null where nothing of the model is published
  */
 export function layerMlpDensitiesFor(
-  model: NamedMlp,
+  model: NamedMlp & { readonly numLayers: number },
   batchSize: number,
+  kind: 'union' | 'router',
 ): { readonly densities: readonly number[]; readonly source: string } | null {
-  const curves = curvesOf(model);
-  if (curves === null) return null;
+  const named = curvesOf(model);
+  const curves = named === null || named.layers.length !== model.numLayers ? null : named;
+  const points =
+    kind === 'router' && (curves !== null || publishedUnion(model.name) === null)
+      ? (publishedTopkMean(model.name)?.points ?? [])
+      : [];
+  const unionAt = curves === null ? null : (b: number) => meanOf(layerDensities(curves, b).densities);
+  const target = routerMean(points, batchSize, unionAt);
+  if (curves === null) {
+    if (target === null) return null;
+    const densities = Array.from({ length: model.numLayers }, () => target.mean);
+    return { densities, source: `published:${target.how}, in every layer` };
+  }
   const result = layerDensities(curves, batchSize);
   const source = describe(curves, batchSize, result);
-  const table = publishedTopkMean(model.name)?.points.find((p) => p.batchSize === batchSize);
-  if (table === undefined) return { densities: result.densities, source };
+  if (target === null) return { densities: result.densities, source };
   return {
-    densities: scaleToMean(result.densities, table.density),
-    source: `${source}, scaled to mean ${table.density} of the authors' top-k table`,
+    densities: scaleToMean(result.densities, target.mean),
+    source: `${source}, scaled to ${target.how}`,
   };
 }
 
@@ -134,11 +185,10 @@ export function scaleToMean(densities: readonly number[], target: number): numbe
   let low = 0;
   let high = 1 / Math.min(...densities);
   const scaled = (factor: number): number[] => densities.map((d) => Math.min(1, d * factor));
-  const mean = (list: readonly number[]): number => list.reduce((a, b) => a + b, 0) / list.length;
   // The mean rises with the factor, so bisection finds it; 100 halvings are past double precision.
   for (let i = 0; i < 100; i++) {
     const middle = (low + high) / 2;
-    if (mean(scaled(middle)) < target) low = middle;
+    if (meanOf(scaled(middle)) < target) low = middle;
     else high = middle;
   }
   return scaled(high);

@@ -142,9 +142,11 @@ export function loadTopkTable(path: string): TopkTable {
   );
 }
 
-/** Neurons that scope mlp computes, and where the number came from. */
+/** Neurons that an MLP computes, and where the number came from. */
 export interface TopkNeurons {
   readonly activeNeurons: number;
+  /** One entry per layer of the model */
+  readonly layerActiveNeurons: readonly number[];
   /** `topk:<file>`, with a mark when the law filled in */
   readonly source: string;
 }
@@ -185,7 +187,7 @@ export function topkPerLayer(
 }
 
 /**
- * Active neurons of scope mlp: the layers' k averaged and rounded.
+ * Active neurons: k of every layer, and for a single MLP the layers' k averaged and rounded.
  *
  * @param table of `loadTopkTable`
  * @param model D and the number of layers; a table of another number of layers belongs to another model
@@ -204,5 +206,6 @@ export function topkNeuronsFor(
   const { ks, interpolated } = topkPerLayer(table, model.intermediateSize, batchSize);
   const mean = ks.reduce((a, b) => a + b, 0) / ks.length;
   const mark = interpolated ? ` (batch ${batchSize} by the law)` : '';
-  return { activeNeurons: Math.max(1, Math.round(mean)), source: `topk:${table.origin.slice(1, -1)}${mark}` };
+  const source = `topk:${table.origin.slice(1, -1)}${mark}`;
+  return { activeNeurons: Math.max(1, Math.round(mean)), layerActiveNeurons: ks, source };
 }

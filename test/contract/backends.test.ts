@@ -104,6 +104,7 @@ describe('an error of the device', () => {
       cell: cell({ backend: 'cuda', candidates: [candidate(), second] }),
       sampling,
       threads: 0,
+      breakdown: false,
     });
   const cellsOfProcess = async (cuda: ChildBackend) => (await cuda.describe()).details['cells'];
 

@@ -74,8 +74,11 @@ describe('doctor and devices', () => {
 describe('verify', () => {
   const QUICK = ['verify', '--backend', 'cpu', '--random', '2', '--repeats', '3'];
 
+  // Routers, layers and steps: step.test.ts
+  const KERNELS = ['--scope', 'attention,mlp,mlp-up,mlp-down'];
+
   test('passes on every kernel, dtype and edge shape of the CPU', { timeout: 180_000 }, () => {
-    const result = runCli([...QUICK, '--format', 'json'], { timeoutMs: 170_000 });
+    const result = runCli([...QUICK, ...KERNELS, '--format', 'json'], { timeoutMs: 170_000 });
     expect(result.status, result.stderr + result.stdout).toBe(0);
     const report = JSON.parse(result.stdout) as {
       not_refused: number;

@@ -37,6 +37,7 @@ async function samples(
     cell: cell({ model: shape(), batchSize: 1, kvLen: 512, cacheMode: 'hot', seed, candidates }),
     sampling: { minSamples: 10, maxSamples: 200, maxNoise: 0.002, maxTimeS, warmup: 2, minSampleUs: 200 },
     threads: 1,
+    breakdown: false,
   });
   return outcome.candidates.map((c) => {
     if (c.status !== 'ok') throw new Error(`${c.status}: ${c.reason}`);

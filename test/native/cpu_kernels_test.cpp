@@ -234,7 +234,7 @@ TEST("cpu: instruction sets agree within the storage type's rounding") {
     std::vector<std::byte> workspace(mlp_up_dense_workspace_bytes(p, 64, 2) + 64);
     auto* aligned = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(workspace.data()) + 63) / 64 * 64);
     launch_mlp_up_dense({p, inner(isa, p.dtype), pool, aligned, false},
-                        {x.data(), w.data(), nullptr, nullptr, nullptr, nullptr, out.data(), nullptr, 64});
+                        {x.data(), w.data(), nullptr, nullptr, nullptr, nullptr, out.data(), nullptr, 64, nullptr});
     outputs.push_back(out);
   }
   for (const auto& out : outputs) {

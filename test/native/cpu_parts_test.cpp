@@ -124,7 +124,7 @@ TEST("inputs: a cancelled fill leaves nothing behind") {
   InputStore store;
   bool cancelled = false;
   try {
-    store.get({Tensor::kUp, 1, POLAR_BF16, 1024, 1.0f, 0, 0, 0}, 1, Isa::kPortable, pool, reporter);
+    store.get({Tensor::kUp, 1, POLAR_BF16, 1024, 1.0f, 0, 0, 0, false}, 1, Isa::kPortable, pool, reporter);
   } catch (const Cancelled&) {
     cancelled = true;
   }

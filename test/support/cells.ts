@@ -1,5 +1,5 @@
 import { type Candidate, type Cell, cellKey } from '../../src/core/cell.js';
-import type { ModelShape } from '../../src/core/model-shape.js';
+import { blockDefaults, type ModelShape } from '../../src/core/model-shape.js';
 
 /** 8 query heads in 4 groups, d_h 64; d 512, D 1024, SwiGLU. */
 export function shape(overrides: Partial<ModelShape> = {}): ModelShape {
@@ -16,6 +16,7 @@ export function shape(overrides: Partial<ModelShape> = {}): ModelShape {
     activation: 'silu',
     gated: true,
     mlpBias: false,
+    ...blockDefaults('llama'),
     criticalHeadDensity: null,
     referenceKvLen: null,
     defaultMlpDensity: null,
@@ -30,6 +31,7 @@ export function candidate(overrides: Partial<Candidate> = {}): Candidate {
     variant: 'dense',
     activeHeads: 8,
     activeNeurons: null,
+    layerActiveNeurons: null,
     densitySource: 'dense',
     ...overrides,
   };

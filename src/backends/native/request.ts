@@ -5,14 +5,13 @@ import {
   type Cell,
   type Dtype,
   DTYPES,
-  type Scope,
+  hasKvCache,
+  isLayerScope,
+  SCOPES,
 } from '../../core/cell.js';
-import { type Activation, ACTIVATIONS } from '../../core/model-shape.js';
+import { type Activation, ACTIVATIONS, mlpRouterRank, type ModelShape } from '../../core/model-shape.js';
 import type { MeasureRequest, VerifyRequest } from '../backend.js';
 import type { NativeCandidate, NativeCellRequest, NativeOptions, NativeProblem } from './addon.js';
-
-/** Order of PolarScope in src/native/abi.h. */
-const NATIVE_SCOPES: readonly Scope[] = ['attention', 'mlp', 'mlp-up', 'mlp-down'];
 
 /** Rows of the output that are compared before timing; the whole output where there are fewer. */
 const VERIFY_ROWS_BEFORE_TIMING = 16;
@@ -24,18 +23,21 @@ const KV_TILE = 64;
 const roundUp = (value: number, step: number): number => Math.ceil(value / step) * step;
 
 const dtypeNumber = (dtype: Dtype): number => DTYPES.indexOf(dtype);
+/** PolarNorm of src/native/abi.h. */
+const NATIVE_NORM = { opt: 1, llama: 2 } as const;
 const activationNumber = (activation: Activation): number => ACTIVATIONS.indexOf(activation);
 
 function toProblem(cell: Cell, kvCapacity: number): NativeProblem {
   const m = cell.model;
-  const attention = cell.scope === 'attention';
-  const mlp = !attention;
+  const routed = cell.scope === 'router' || isLayerScope(cell.scope);
+  const attention = cell.scope === 'attention' || routed;
+  const mlp = cell.scope !== 'attention';
   return {
-    scope: NATIVE_SCOPES.indexOf(cell.scope),
+    scope: SCOPES.indexOf(cell.scope),
     dtype: dtypeNumber(cell.dtype),
     batchSize: cell.batchSize,
     kvLen: cell.kvLen ?? 0,
-    kvCapacity: attention ? kvCapacity : 0,
+    kvCapacity: hasKvCache(cell.scope) ? kvCapacity : 0,
     numQoHeads: attention ? m.numQoHeads : 0,
     numKvHeads: attention ? m.numKvHeads : 0,
     headDim: attention ? m.headDim : 0,
@@ -44,16 +46,38 @@ function toProblem(cell: Cell, kvCapacity: number): NativeProblem {
     activation: mlp ? activationNumber(m.activation) : 0,
     gated: mlp && m.gated ? 1 : 0,
     mlpBias: mlp && m.mlpBias ? 1 : 0,
-    norm: 0,
-    qkvBias: 0,
-    outBias: 0,
-    rope: 0,
-    ropeTheta: 0,
-    normEpsilon: 0,
-    numLayers: 0,
-    vocabSize: 0,
-    mlpRouterRank: 0,
+    ...(isLayerScope(cell.scope) ? blockProblem(m, cell.scope) : NO_BLOCK),
+    mlpRouterRank: routed ? mlpRouterRank(m) : 0,
     seed: cell.seed,
+  };
+}
+
+type BlockProblem = Pick<
+  NativeProblem,
+  'norm' | 'qkvBias' | 'outBias' | 'rope' | 'ropeTheta' | 'normEpsilon' | 'numLayers' | 'vocabSize'
+>;
+
+const NO_BLOCK: BlockProblem = {
+  norm: 0,
+  qkvBias: 0,
+  outBias: 0,
+  rope: 0,
+  ropeTheta: 0,
+  normEpsilon: 0,
+  numLayers: 0,
+  vocabSize: 0,
+};
+
+function blockProblem(m: ModelShape, scope: 'layer' | 'step'): BlockProblem {
+  return {
+    norm: NATIVE_NORM[m.family],
+    qkvBias: m.qkvBias ? 1 : 0,
+    outBias: m.outBias ? 1 : 0,
+    rope: m.ropeTheta === null ? 0 : 1,
+    ropeTheta: m.ropeTheta ?? 0,
+    normEpsilon: m.normEpsilon,
+    numLayers: scope === 'step' ? m.numLayers : 1,
+    vocabSize: scope === 'step' ? m.vocabSize : 0,
   };
 }
 
@@ -69,7 +93,7 @@ function toCandidates(
     indexPattern: c.variant === 'dense' ? 0 : INDEX_PATTERNS.indexOf(pattern),
     dense: c.variant === 'dense' ? 1 : 0,
     indices: c.variant === 'dense' || indices === null ? null : Int32Array.from(indices),
-    layerActiveNeurons: null,
+    layerActiveNeurons: c.layerActiveNeurons === null ? null : Int32Array.from(c.layerActiveNeurons),
   }));
 }
 
@@ -112,7 +136,7 @@ export function measureRequest(request: MeasureRequest): NativeCellRequest {
       maxTimeS: sampling.maxTimeS,
       minSampleUs: sampling.minSampleUs,
       verifyRows: VERIFY_ROWS_BEFORE_TIMING,
-      breakdown: 0,
+      breakdown: request.breakdown && cell.scope === 'step' ? 1 : 0,
     },
   };
 }

@@ -21,6 +21,10 @@ function byRound(result: NativeCandidateResult, values: Float64Array, rounds: nu
   return list;
 }
 
+/** A count that native code reports as 0 where there is none. */
+const countOrNull = (count: number | undefined): number | null =>
+  count === undefined || count === 0 ? null : count;
+
 function toOutcome(result: NativeCandidateResult, rounds: number): CandidateOutcome {
   const status: Status | undefined = STATUSES[result.status];
   const { warnings } = result;
@@ -35,6 +39,8 @@ function toOutcome(result: NativeCandidateResult, rounds: number): CandidateOutc
       rotationCopies: result.timing?.rotationCopies ?? 0,
       samplesDiscarded: result.timing?.samplesDiscarded ?? 0,
       energyMj: result.timing?.energyMj ?? null,
+      residentLayers: countOrNull(result.timing?.residentLayers),
+      parts: result.parts.length === 0 ? null : result.parts.map(({ name, ns }) => ({ name, ns })),
       warnings,
     };
   }

@@ -4,11 +4,14 @@
 #include <memory>
 
 #include "../common/error.h"
+#include "../common/problem.h"
+#include "block/session.h"
 #include "ceilings.h"
 #include "inputs.h"
 #include "isa.h"
 #include "kernels/kernel.h"
 #include "machine.h"
+#include "router_session.h"
 #include "session.h"
 #include "threads.h"
 
@@ -51,7 +54,20 @@ class CpuBackend final : public Backend {
   std::unique_ptr<Session> open(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
                                 const PolarOptions& options) override {
     expect_device(options.device);
+    if (is_router(problem)) {
+      return open_router_session(problem, candidates, options, active_isa(), pool(options.threads), store_);
+    }
+    if (is_block(problem)) {
+      return open_block_session(problem, candidates, options, active_isa(), pool(options.threads), store_);
+    }
     return open_session(problem, candidates, options, active_isa(), pool(options.threads), store_);
+  }
+
+  void evaluate(const PolarProblem& problem, const PolarCandidate& candidate, const PolarOptions& options,
+                const PolarTensors& tensors, const Reporter& reporter) override {
+    expect_device(options.device);
+    store_.release({});
+    evaluate_block(problem, candidate, tensors, active_isa(), pool(options.threads), reporter);
   }
 
  private:

@@ -26,6 +26,8 @@ struct TensorSpec {
   int64_t valid;
   int64_t capacity;
   int64_t row;
+  // Caches of layers, which a run writes to: never the same buffer as those of an attention problem.
+  bool appended;
   bool operator==(const TensorSpec&) const = default;
   double bytes() const { return static_cast<double>(elements) * 2.0; }
 };
@@ -33,13 +35,18 @@ struct TensorSpec {
 // The spec of a tensor of a problem; elements is 0 where the problem has no such tensor.
 TensorSpec tensor_spec(const PolarProblem& p, Tensor tensor);
 
+// Fills data [spec.elements] with the values of a copy, all threads at work. Calls reporter.alive meanwhile.
+void fill_tensor(const TensorSpec& spec, int64_t copy, uint16_t* data, Isa isa, ThreadPool& pool,
+                 const Reporter& reporter);
+
 // Filled buffers across cells: the weights of a model serve every batch size. Not thread safe.
 class InputStore {
  public:
   // Copies 0 .. copies-1 of a tensor; those that are not there yet are filled by all threads. The pointers live until
-  // the next release(). Calls reporter.alive while it works.
-  std::vector<const uint16_t*> get(const TensorSpec& spec, int64_t copies, Isa isa, ThreadPool& pool,
-                                   const Reporter& reporter);
+  // the next release(). Calls reporter.alive while it works. Only caches with `appended` may be written to, at
+  // positions from `valid` on.
+  std::vector<uint16_t*> get(const TensorSpec& spec, int64_t copies, Isa isa, ThreadPool& pool,
+                             const Reporter& reporter);
   // Bytes held of this tensor.
   double held_bytes(const TensorSpec& spec) const;
   double held_bytes() const;
@@ -49,7 +56,9 @@ class InputStore {
  private:
   struct Entry {
     TensorSpec spec;
-    std::vector<Buffer> copies;
+    std::vector<Buffer> slabs;  // copies of a small tensor share one
+    int64_t room = 0;           // copies for which the last slab has room
+    std::vector<uint16_t*> copies;
   };
   std::vector<std::unique_ptr<Entry>> entries_;
 };

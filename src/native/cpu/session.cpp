@@ -8,6 +8,7 @@
 #include "../common/problem.h"
 #include "executable.h"
 #include "machine.h"
+#include "memory.h"
 #include "spin.h"
 
 namespace polar::cpu {
@@ -41,8 +42,6 @@ double sum_bytes(const std::vector<TensorSpec>& specs) {
   return bytes;
 }
 
-double reserve_bytes() { return std::max(kReservedBytes, total_memory_bytes() / 20); }
-
 class CpuSession final : public Session {
  public:
   CpuSession(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates, const PolarOptions& options,
@@ -57,9 +56,7 @@ class CpuSession final : public Session {
       need.required_bytes =
           sum_bytes(rotating_tensors(shared_.p)) + sum_bytes(resident_tensors(shared_.p)) + own_bytes();
     }
-    // What the store holds is either reused or given back.
-    const double free = available_memory_bytes() + idle_buffer_bytes() + store_.held_bytes() - reserve_bytes();
-    need.available_bytes = std::isnan(free) ? INFINITY : std::max(0.0, free);
+    need.available_bytes = usable_bytes(store_);
     return need;
   }
 
@@ -69,11 +66,17 @@ class CpuSession final : public Session {
     const auto rotating = rotating_tensors(shared_.p);
     const auto resident = resident_tensors(shared_.p);
     plan(rotating, reporter);
-    make_room(rotating, resident);
+    std::vector<TensorCopies> wanted;
+    for (const TensorSpec& spec : rotating) wanted.push_back({spec, shared_.copies});
+    for (const TensorSpec& spec : resident) wanted.push_back({spec, 1});
+    make_room(store_, wanted, own_bytes());
     const auto get = [&](Tensor tensor, int64_t copies) {
       const TensorSpec spec = tensor_spec(shared_.p, tensor);
-      return spec.elements > 0 ? store_.get(spec, copies, shared_.isa, shared_.pool, reporter)
-                               : std::vector<const uint16_t*>{};
+      std::vector<const uint16_t*> pointers;
+      if (spec.elements == 0) return pointers;
+      const auto filled = store_.get(spec, copies, shared_.isa, shared_.pool, reporter);
+      pointers.assign(filled.begin(), filled.end());
+      return pointers;
     };
     const auto one = [&](Tensor tensor) {
       const auto pointers = get(tensor, 1);
@@ -143,20 +146,6 @@ class CpuSession final : public Session {
       }
     }
     rotation_bytes_ = least * static_cast<double>(shared_.copies);
-  }
-
-  // Keeps what other cells left behind only while there is room for it.
-  void make_room(const std::vector<TensorSpec>& rotating, const std::vector<TensorSpec>& resident) {
-    double missing = own_bytes();
-    for (const TensorSpec& s : rotating) {
-      missing += std::max(0.0, s.bytes() * static_cast<double>(shared_.copies) - store_.held_bytes(s));
-    }
-    for (const TensorSpec& s : resident) missing += std::max(0.0, s.bytes() - store_.held_bytes(s));
-    const double free = available_memory_bytes() + idle_buffer_bytes() - reserve_bytes();
-    if (std::isnan(free) || missing <= kRotationShare * free) return;
-    std::vector<TensorSpec> keep = rotating;
-    keep.insert(keep.end(), resident.begin(), resident.end());
-    store_.release(keep);
   }
 
   Shared shared_;

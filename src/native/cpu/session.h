@@ -8,6 +8,7 @@
 #include "inputs.h"
 #include "isa.h"
 #include "kernels/kernel.h"
+#include "memory.h"
 #include "threads.h"
 #include "verify.h"
 
@@ -15,10 +16,6 @@ namespace polar::cpu {
 
 // Cold cache: distinct bytes that a rotation touches, in units of the last-level cache.
 inline constexpr double kRotationCaches = 5.0;
-// Share of the free memory that rotation copies may take.
-inline constexpr double kRotationShare = 0.6;
-// Memory that a cell leaves to the rest of the machine: at least this, or a twentieth of the total.
-inline constexpr double kReservedBytes = 512.0 * 1024 * 1024;
 
 // Bytes of rotating tensors (weights, KV) that one run of the candidate reads. Pure.
 double touched_bytes(const PolarProblem& p, const PolarCandidate& candidate);

@@ -1,12 +1,21 @@
 # Sources of the CPU backend, one line per file.
 set(POLAR_CPU_SOURCES
   src/native/cpu/backend.cpp
+  src/native/cpu/block/evaluate.cpp
+  src/native/cpu/block/executable.cpp
+  src/native/cpu/block/plan.cpp
+  src/native/cpu/block/program.cpp
+  src/native/cpu/block/session.cpp
+  src/native/cpu/block/verify.cpp
   src/native/cpu/buffer.cpp
   src/native/cpu/ceilings.cpp
   src/native/cpu/executable.cpp
   src/native/cpu/inputs.cpp
   src/native/cpu/isa.cpp
   src/native/cpu/machine.cpp
+  src/native/cpu/memory.cpp
+  src/native/cpu/parallel.cpp
+  src/native/cpu/router_session.cpp
   src/native/cpu/session.cpp
   src/native/cpu/spin.cpp
   src/native/cpu/threads.cpp
@@ -21,6 +30,8 @@ set(POLAR_CPU_SOURCES
   src/native/cpu/kernels/attention_gather_dense.cpp
   src/native/cpu/kernels/attention_selective_head.cpp
   src/native/cpu/kernels/attention_units.cpp
+  src/native/cpu/kernels/decoder.cpp
+  src/native/cpu/kernels/linear.cpp
   src/native/cpu/kernels/mlp_dense.cpp
   src/native/cpu/kernels/mlp_down_dense.cpp
   src/native/cpu/kernels/mlp_down_gather_dense.cpp
@@ -31,4 +42,5 @@ set(POLAR_CPU_SOURCES
   src/native/cpu/kernels/mlp_up_dense.cpp
   src/native/cpu/kernels/mlp_up_gather_dense.cpp
   src/native/cpu/kernels/mlp_up_selective.cpp
-  src/native/cpu/kernels/registry.cpp)
+  src/native/cpu/kernels/registry.cpp
+  src/native/cpu/kernels/router.cpp)

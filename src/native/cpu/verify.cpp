@@ -13,12 +13,11 @@
 namespace polar::cpu {
 namespace {
 
-// What one row's output is away from its reference.
-RowError compare_row(const uint16_t* out, const double* exact, const float* naive, int64_t columns, int32_t dtype) {
+template <typename Value>
+RowError compare(Value value_at, const double* exact, const float* naive, int64_t columns) {
   RowError row;
   for (int64_t i = 0; i < columns; ++i) {
-    const double value = half_to_float(out[i], dtype);
-    const double error = std::fabs(value - exact[i]);
+    const double error = std::fabs(static_cast<double>(value_at(i)) - exact[i]);
     row.error = std::isfinite(error) ? std::max(row.error, error) : std::numeric_limits<double>::infinity();
     if (std::isinf(row.error)) break;
     row.naive = std::max(row.naive, std::fabs(static_cast<double>(naive[i]) - exact[i]));
@@ -47,6 +46,14 @@ int64_t slice_of(const ThreadPool& pool, double cost) {
 }
 
 }  // namespace
+
+RowError compare_row(const uint16_t* out, const double* exact, const float* naive, int64_t columns, int32_t dtype) {
+  return compare([&](int64_t i) { return half_to_float(out[i], dtype); }, exact, naive, columns);
+}
+
+RowError compare_row(const float* out, const double* exact, const float* naive, int64_t columns, int32_t /*dtype*/) {
+  return compare([&](int64_t i) { return out[i]; }, exact, naive, columns);
+}
 
 std::vector<int64_t> choose_rows(uint64_t seed, int64_t total, int64_t rows) {
   std::vector<int64_t> chosen;

@@ -26,6 +26,10 @@ struct ReferenceInputs {
 // `rows` ascending rows out of `total`, drawn from the seed; all of them where rows is 0 or not less than total.
 std::vector<int64_t> choose_rows(uint64_t seed, int64_t total, int64_t rows);
 
+// What one row's output [columns] is away from its reference.
+RowError compare_row(const uint16_t* out, const double* exact, const float* naive, int64_t columns, int32_t dtype);
+RowError compare_row(const float* out, const double* exact, const float* naive, int64_t columns, int32_t dtype);
+
 // The reference of one problem. What candidates have in common (the hidden activations of a sequence over all neurons)
 // is computed once and kept: a row of it costs as much as the rest of a verification.
 class Reference {

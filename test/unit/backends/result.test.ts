@@ -55,8 +55,19 @@ describe('cellOutcome', () => {
       clockMhz: [null, null, 1980],
       runsPerSample: 4,
       energyMj: null,
+      residentLayers: null,
+      parts: null,
     });
     expect(outcome.candidates[1]).toMatchObject({ samplesNs: [1, 2, 3] });
+  });
+
+  test('a step says how many layers it cycles through, and its parts where they were asked for', () => {
+    const timing = native().timing;
+    const parts = [{ name: 'attention', ns: 40 }];
+    const outcome = of([
+      native({ timing: timing === null ? null : { ...timing, residentLayers: 48 }, parts }),
+    ]);
+    expect(outcome.candidates[0]).toMatchObject({ residentLayers: 48, parts });
   });
 
   test('failed, skipped and incorrect keep their reasons and have no samples', () => {

@@ -25,6 +25,32 @@ describe('reproCommand', () => {
     expect(command).not.toContain('--seq');
   });
 
+  const layered = (densitySource: string) =>
+    candidate({
+      kernel: 'step/polar',
+      variant: 'polar',
+      activeHeads: 4,
+      activeNeurons: 300,
+      layerActiveNeurons: [200, 400],
+      densitySource,
+    });
+  const step = (sparse: ReturnType<typeof candidate>) =>
+    reproCommand('m', cell({ scope: 'step', candidates: [sparse] }), sparse);
+
+  test('head-sparse in a step says nothing about neurons, although all of them are computed', () => {
+    const sparse = candidate({ ...selectiveHead(4), kernel: 'step/head-sparse', activeNeurons: 1024 });
+    expect(step(sparse)).toContain('--variant dense,head-sparse --head-density 2/4 --backend');
+  });
+
+  test.each([
+    ['critical:x; published:Fig. 2a, scaled to mean 0.49 of the table', '2/4 --backend'],
+    ['flag; published:Fig. 2a', '2/4 --mlp-density union --backend'],
+    ['flag; topk:a b.csv', "2/4 --mlp-topk 'a b.csv' --backend"],
+    ['topk:k.csv (batch 3 by the law)', '2/4 --mlp-topk k.csv --backend'],
+  ])('polar with another count in each layer names where they come from: %s', (source, words) => {
+    expect(step(layered(source))).toContain(`--variant dense,polar --head-density ${words}`);
+  });
+
   test.each(['plain', "it's", 'a b', '$(reboot)', '`x`', '"q"', '*', '\\', "';'"])(
     '%j survives a shell',
     (word) => {

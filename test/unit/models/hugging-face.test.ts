@@ -74,11 +74,54 @@ describe('families that are read', () => {
       activation: 'silu',
       gated: true,
       mlpBias: false,
+      qkvBias: false,
+      outBias: false,
+      ropeTheta: 10_000,
+      normEpsilon: 1e-6,
+      unmodelledBlock: null,
       criticalHeadDensity: null,
       defaultMlpDensity: null,
       referenceKvLen: null,
       source: 'Hugging Face configuration, model_type llama',
     });
+  });
+
+  it.each([
+    ['llama, all four projections or none', LLAMA, { qkvBias: false, outBias: false, ropeTheta: 10_000 }],
+    ['llama with biases', { ...LLAMA, attention_bias: true }, { qkvBias: true, outBias: true }],
+    ['qwen2: q, k and v', { ...LLAMA, model_type: 'qwen2' }, { qkvBias: true, outBias: false }],
+    [
+      'mistral has no such key',
+      { ...LLAMA, model_type: 'mistral', attention_bias: true },
+      { qkvBias: false },
+    ],
+    ['OPT', OPT, { qkvBias: true, outBias: true, ropeTheta: null, normEpsilon: 1e-5 }],
+    ['OPT without', { ...OPT, enable_bias: false }, { qkvBias: false, outBias: false, mlpBias: false }],
+    [
+      'base and epsilon',
+      { ...LLAMA, rope_theta: 500_000, rms_norm_eps: 1e-5 },
+      { ropeTheta: 500_000, normEpsilon: 1e-5 },
+    ],
+    ['the base of newer files', { ...LLAMA, rope_parameters: { rope_theta: 5e6 } }, { ropeTheta: 5e6 }],
+  ])('reads the block: %s', (_what, json, expected) => {
+    expect(parse(json)).toMatchObject({ ...expected, unmodelledBlock: null });
+  });
+
+  it.each([
+    [GEMMA, /four norms/],
+    [{ ...LLAMA, model_type: 'qwen3' }, /normalises queries and keys/],
+    [{ ...LLAMA, partial_rotary_factor: 0.5 }, /a part of each head/],
+  ])('says what scopes layer and step do not compute', (json, reason) => {
+    expect(parse(json).unmodelledBlock).toMatch(reason);
+  });
+
+  it.each([
+    [{ ...LLAMA, rope_theta: 0 }, '/rope_theta'],
+    [{ ...LLAMA, rope_parameters: { rope_theta: 'x' } }, '/rope_parameters/rope_theta'],
+    [{ ...LLAMA, rms_norm_eps: -1 }, '/rms_norm_eps'],
+    [{ ...LLAMA, attention_bias: 'yes' }, '/attention_bias'],
+  ])('refuses %j', (json, pointer) => {
+    expect(refusal(json).message).toContain(pointer);
   });
 
   it('reads OPT: ffn_dim, biases, every head its own KV head', () => {

@@ -1,5 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
+import { PRESETS } from '../../../src/cli/presets.js';
+import { VARIANTS } from '../../../src/core/cell.js';
 import { ConfigError } from '../../../src/core/errors.js';
 import { loadModel } from '../../../src/models/load.js';
 import { expandSweep } from '../../../src/plan/expand.js';
@@ -119,6 +121,47 @@ describe('configs/schema.json', () => {
     expect(Object.keys(schema['properties'] as object)).toEqual(
       expect.arrayContaining(['models', 'batch', 'seq', 'head_density', 'max_noise_percent', 'cache']),
     );
+  });
+});
+
+describe('presets of decode steps', () => {
+  const planOf = (name: string, backend: 'cpu' | 'cuda') => {
+    const { models = [], ...config } = preset(name);
+    const loaded = models.map((model) => loadModel(model));
+    return expandSweep({
+      ...config,
+      backend: config.backend === 'auto' ? backend : (config.backend ?? backend),
+      models: loaded,
+    });
+  };
+
+  it('every preset can be named, and every name is one', () => {
+    const files = readdirSync(new URL('sweeps/', configs)).map((file) => file.replace(/\.json$/, ''));
+    expect([...PRESETS].toSorted()).toEqual(files.toSorted());
+  });
+
+  it('step-smoke has all four variants of both tiny shapes within a minute of sampling', () => {
+    const plan = planOf('step-smoke', 'cpu');
+    expect(new Set(plan.cells.map((cell) => cell.model.name))).toEqual(new Set(['tiny-opt', 'tiny-llama']));
+    for (const cell of plan.cells) expect(cell.candidates.map((c) => c.variant)).toEqual([...VARIANTS]);
+    expect(plan.cells.length * plan.sampling.maxTimeS).toBeLessThanOrEqual(30);
+  });
+
+  it.each([
+    ['fig1a', 'opt-66b', 7, ['dense'], true],
+    ['fig6a', 'opt-6.7b', 10, ['dense', 'mlp-sparse', 'polar'], false],
+    ['fig6b', 'opt-66b', 8, ['dense', 'mlp-sparse', 'polar'], false],
+    ['fig7a', 'llama-2-7b', 10, ['dense', 'head-sparse'], false],
+    ['fig7b', 'llama-3.1-70b', 9, ['dense', 'head-sparse'], false],
+  ])('%s is %s at the batch sizes and the length of the paper', (name, model, cells, variants, breakdown) => {
+    const plan = planOf(name, 'cuda');
+    expect(plan.cells).toHaveLength(cells);
+    expect(plan.breakdown).toBe(breakdown);
+    const reference = loadModel(model).referenceKvLen?.value;
+    for (const cell of plan.cells) {
+      expect([cell.model.name, cell.scope, cell.kvLen]).toEqual([model, 'step', reference]);
+      expect(cell.candidates.map((c) => c.variant)).toEqual(variants);
+    }
   });
 });
 

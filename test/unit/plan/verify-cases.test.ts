@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
-import { CATALOG } from '../../../src/core/catalog.js';
+import { CATALOG, routesItself } from '../../../src/core/catalog.js';
 import { BACKENDS, DTYPES, SCOPES } from '../../../src/core/cell.js';
 import { verifyCases } from '../../../src/plan/verify-cases.js';
 
@@ -18,14 +18,16 @@ describe.each(BACKENDS)('verification cases of %s', (backend) => {
           .flatMap((c) => c.cell.candidates.filter((k) => k.kernel === kernel.id).map((k) => ({ c, k })));
         expect(uses.length, `${kernel.id} ${dtype}`).toBeGreaterThan(20);
         if (kernel.selects === null) continue;
-        const shares = uses.map(({ c, k }) =>
-          kernel.selects === 'heads'
-            ? (k.activeHeads ?? 0) / c.cell.model.numQoHeads
-            : (k.activeNeurons ?? 0) / c.cell.model.intermediateSize,
-        );
-        expect(shares).toContain(1);
-        expect(Math.min(...shares)).toBeLessThan(0.25);
-        expect(shares.some((s) => s > 0.3 && s < 0.9)).toBe(true);
+        const ofHeads = uses.map(({ c, k }) => (k.activeHeads ?? 0) / c.cell.model.numQoHeads);
+        const ofNeurons = uses.map(({ c, k }) => (k.activeNeurons ?? 0) / c.cell.model.intermediateSize);
+        for (const shares of [
+          ...(kernel.selects === 'neurons' ? [] : [ofHeads]),
+          ...(kernel.selects === 'heads' ? [] : [ofNeurons]),
+        ]) {
+          expect(shares).toContain(1);
+          expect(Math.min(...shares)).toBeLessThan(0.25);
+          expect(shares.some((s) => s > 0.3 && s < 0.9)).toBe(true);
+        }
       }
     }
   });
@@ -57,13 +59,47 @@ describe.each(BACKENDS)('verification cases of %s', (backend) => {
     );
     for (const scope of SCOPES) {
       const patterns = all.filter((c) => c.cell.scope === scope).map((c) => c.indexPattern);
-      has(patterns, ['random', 'first', 'last', 'every-second', 'explicit']);
+      if (routesItself(scope)) expect(new Set(patterns)).toEqual(new Set(['random']));
+      else has(patterns, ['random', 'first', 'last', 'every-second', 'explicit']);
     }
+  });
+
+  test.each(['router', 'layer', 'step'] as const)('the edges of scope %s', (scope) => {
+    const of = all.filter((c) => c.cell.scope === scope);
+    const batches = of.map((c) => c.cell.batchSize);
+    expect(batches).toEqual(expect.arrayContaining([1, 3, 8, 17, 65]));
+    expect(of.every((c) => (c.cell.kvLen === null) === (scope === 'router'))).toBe(true);
+    if (scope === 'router') return;
+    const models = of.map((c) => c.cell.model);
+    const ratios = models.map((m) => m.numQoHeads / m.numKvHeads);
+    expect(ratios).toEqual(expect.arrayContaining([1, 4, 6]));
+    expect(models.map((m) => m.family)).toEqual(expect.arrayContaining(['opt', 'llama']));
+    expect(models.map((m) => m.qkvBias && m.family === 'llama')).toContain(true);
+    expect(of.map((c) => c.cell.kvLen)).toContain(1);
+  });
+
+  test('polar is verified with everything selected, and in a step with another count in each layer', () => {
+    const polar = (scope: string) =>
+      all
+        .filter((c) => c.cell.scope === scope)
+        .flatMap((c) => c.cell.candidates.map((k) => ({ k, m: c.cell.model })))
+        .filter(({ k }) => k.variant === 'polar');
+    for (const scope of ['layer', 'step']) {
+      const isAll = ({ k, m }: ReturnType<typeof polar>[number]) =>
+        k.activeHeads === m.numQoHeads && k.activeNeurons === m.intermediateSize;
+      expect(polar(scope).some(isAll)).toBe(true);
+    }
+    expect(polar('layer').every(({ k }) => k.layerActiveNeurons === null)).toBe(true);
+    const lists = polar('step').flatMap(({ k, m }) =>
+      k.layerActiveNeurons === null ? [] : [[k.layerActiveNeurons, m.numLayers] as const],
+    );
+    expect(lists.some(([list]) => new Set(list).size === 3)).toBe(true);
+    expect(lists.every(([list, layers]) => list.length === layers)).toBe(true);
   });
 
   test('wrong index sets are expected to be refused, for selective kernels only', () => {
     const refused = all.filter((c) => c.expect === 'refused');
-    expect(refused.length).toBe(DTYPES.length * SCOPES.length * 5);
+    expect(refused.length).toBe(DTYPES.length * SCOPES.filter((s) => !routesItself(s)).length * 5);
     for (const c of refused) expect(c.cell.candidates.every((k) => k.variant !== 'dense')).toBe(true);
   });
 });

@@ -1,11 +1,13 @@
 import { cellKey, type Candidate, type Cell, type Variant } from '../../../src/core/cell.js';
-import type { ModelShape } from '../../../src/core/model-shape.js';
+import { blockDefaults, type ModelShape } from '../../../src/core/model-shape.js';
 import type {
   CandidateIncorrect,
   CandidateNotMeasured,
   CandidateOk,
   CandidateOutcome,
+  CellRecord,
   Outcome,
+  StepPart,
   Verification,
 } from '../../../src/core/outcome.js';
 
@@ -23,6 +25,7 @@ export const SHAPE: ModelShape = {
   activation: 'silu',
   gated: true,
   mlpBias: false,
+  ...blockDefaults('llama'),
   criticalHeadDensity: { value: 0.5, source: 'test' },
   defaultMlpDensity: null,
   referenceKvLen: null,
@@ -39,6 +42,7 @@ function attentionCandidate(kernel: string): Candidate {
     variant,
     activeHeads: dense ? SHAPE.numQoHeads : 4,
     activeNeurons: null,
+    layerActiveNeurons: null,
     densitySource: dense ? 'dense' : 'flag',
   };
 }
@@ -87,6 +91,8 @@ export function okOutcome(
     rotationCopies: 3,
     samplesDiscarded: samplesNs.filter((v) => v === null).length,
     energyMj: null,
+    residentLayers: null,
+    parts: null,
     warnings: [],
     ...more,
   };
@@ -114,3 +120,38 @@ export function skipped(): CandidateNotMeasured {
 export function outcomeOf(candidates: readonly CandidateOutcome[], more: Partial<Outcome> = {}): Outcome {
   return { candidates, stop: 'precise', warnings: [], ...more };
 }
+
+/** A decode step, dense and polar with other neurons in each of its two layers, both with their parts. */
+export function stepRecord(): CellRecord {
+  const dense: Candidate = {
+    kernel: 'step/dense',
+    variant: 'dense',
+    activeHeads: 8,
+    activeNeurons: 96,
+    layerActiveNeurons: null,
+    densitySource: 'dense',
+  };
+  const polar: Candidate = {
+    ...dense,
+    kernel: 'step/polar',
+    variant: 'polar',
+    activeHeads: 4,
+    activeNeurons: 48,
+    layerActiveNeurons: [32, 64],
+    densitySource: 'flag',
+  };
+  const { key: _key, ...attention } = attentionCell([]);
+  return {
+    cell: cellOf({ ...attention, scope: 'step', candidates: [dense, polar] }),
+    outcome: outcomeOf([
+      okOutcome([4_000, 4_000], { residentLayers: 2, parts: PARTS }),
+      okOutcome([2_000, 2_000], { residentLayers: 1, parts: PARTS.map((p) => ({ ...p, ns: p.ns / 2 })) }),
+    ]),
+    timestamp: '2025-01-01T00:00:00.000Z',
+  };
+}
+
+const PARTS: readonly StepPart[] = [
+  { name: 'attention', ns: 3_000 },
+  { name: 'mlp', ns: 1_000 },
+];

@@ -123,7 +123,14 @@ describe('buildRows', () => {
       scope: 'mlp',
       kvLen: null,
       candidates: [
-        { kernel, variant: 'mlp-sparse', activeHeads: null, activeNeurons: 24, densitySource: 'flag' },
+        {
+          kernel,
+          variant: 'mlp-sparse',
+          activeHeads: null,
+          activeNeurons: 24,
+          layerActiveNeurons: null,
+          densitySource: 'flag',
+        },
       ],
     });
     const row = rowAt(0, {

@@ -17,10 +17,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SinkError, TraceError, UsageError } from '../../../src/core/errors.js';
 import type { SweepPlan } from '../../../src/core/plan.js';
 import { csvHeader, csvRows } from '../../../src/sinks/csv.js';
-import { prepareFolder } from '../../../src/sinks/folder.js';
+import { prepareFolder, type ResultFolder } from '../../../src/sinks/folder.js';
 import { readRowsCsv, readSamples } from '../../../src/sinks/read.js';
 import type { CellRecord } from '../../../src/core/outcome.js';
-import { recordToLine } from '../../../src/sinks/samples-line.js';
+import { breakdownRows } from '../../../src/report/step.js';
+import { lineToRecord, recordToLine } from '../../../src/sinks/samples-line.js';
 import {
   attentionCell,
   failed,
@@ -29,6 +30,7 @@ import {
   outcomeOf,
   SHAPE,
   skipped,
+  stepRecord,
 } from '../report/measured-cell.js';
 import { baselineRow, hostileRows, sparseRow } from './sample-rows.js';
 
@@ -63,6 +65,7 @@ const plan: SweepPlan = {
   exclusions: [{ model: 'm\u009b', scope: 'mlp', variant: 'polar', reason: 'r' }],
   sampling: { minSamples: 10, maxSamples: 100, maxNoise: 0.005, maxTimeS: 10, warmup: 3, minSampleUs: 100 },
   threads: 0,
+  breakdown: false,
 };
 
 describe('prepareFolder', () => {
@@ -112,6 +115,69 @@ describe('prepareFolder', () => {
     folder.writeEnvironment({});
     folder.discardIfEmpty();
     expect(readdirSync(path)).toEqual(['env.json']);
+  });
+});
+
+describe('breakdown.csv', () => {
+  it('is replaced as a whole, and absent where nobody asked', () => {
+    const folder = prepareFolder(join(base, 'out'));
+    const path = join(folder.path, 'breakdown.csv');
+    folder.writePlan({ plan, shard: null, modelArguments: {} });
+    folder.writeCell(record, [baselineRow]);
+    expect(existsSync(path)).toBe(false);
+    const rows = breakdownRows(stepRecord(), 'r1');
+    folder.writeBreakdown(rows.slice(0, 1));
+    folder.writeBreakdown(rows);
+    const lines = readFileSync(path, 'utf8').split('\r\n');
+    expect(lines[0]).toBe(
+      'schema_version,run_id,model,batch_size,kv_len,variant,kernel,module,latency_us,share,active_heads,active_neurons',
+    );
+    expect(lines[1]).toBe('1,r1,test-shape,2,128,dense,step/dense,attention,3,0.75,8,96');
+    expect(lines).toHaveLength(1 + rows.length + 1);
+  });
+});
+
+describe('samples.jsonl of a step', () => {
+  it('keeps parts, resident layers and the neurons of each layer', () => {
+    const kept = stepRecord();
+    expect(lineToRecord(recordToLine(kept))).toEqual(kept);
+  });
+
+  it('of older versions lacks them: nothing was measured, and the block is that of the family', () => {
+    const line = JSON.parse(recordToLine(record)) as {
+      cell: { model: Record<string, unknown>; candidates: Record<string, unknown>[] };
+      candidates: Record<string, unknown>[];
+    };
+    const { model } = line.cell;
+    for (const key of ['qkv_bias', 'out_bias', 'rope_theta', 'norm_epsilon', 'unmodelled_block']) {
+      expect(Object.hasOwn(model, key)).toBe(true);
+      delete model[key];
+    }
+    for (const c of line.cell.candidates) delete c['layer_active_neurons'];
+    for (const c of line.candidates) {
+      delete c['parts'];
+      delete c['resident_layers'];
+    }
+    expect(lineToRecord(JSON.stringify(line))).toEqual(record);
+  });
+});
+
+describe('two that find the same folder empty', () => {
+  const path = (): string => join(base, 'out');
+  const begin = (): ResultFolder => prepareFolder(path());
+
+  it('do not both write into it, however quick the first is', () => {
+    const [quick, late] = [begin(), begin()];
+    quick.acquireNew('out');
+    expect(() => late.acquireNew('out')).toThrow(/no other sweep writes to/);
+    quick.writePlan({ plan, shard: null, modelArguments: {} });
+    quick.release();
+    expect(() => late.acquireNew('out')).toThrow(UsageError);
+    expect(() => late.acquireNew('out')).toThrow(/--out, got out with results by now/);
+    // The refused one let go: the folder can be resumed.
+    expect(readdirSync(path()).toSorted()).toEqual(['plan.json', 'rows.csv']);
+    late.acquire();
+    late.release();
   });
 });
 
@@ -233,6 +299,16 @@ describe('readSamples', () => {
     ['not JSON', '{"cell": oops}'],
     ['another object', '{"cell": {}}'],
     ['fewer results than candidates', recordToLine({ ...record, outcome: outcomeOf([failed()]) })],
+    ['a negative sample', recordToLine(record).replace('[1.5,null,3]', '[1.5,null,-3]')],
+    ['no sample of what is ok', recordToLine(record).replace('[1.5,null,3]', '[]')],
+    [
+      'results of another kernel',
+      recordToLine(record).replace(
+        '"candidates":[{"kernel":"attention/dense","variant":"dense","status"',
+        '"candidates":[{"kernel":"attention/x","variant":"dense","status"',
+      ),
+    ],
+    ['a cell under the key of another', recordToLine(record).replace('"batch_size":2', '"batch_size":3')],
   ])('refuses a whole line that is %s, with its number', (_what, line) => {
     writeSamples(record);
     appendFileSync(samplesPath(), `${line}\n`);

@@ -51,6 +51,37 @@ describe('TableSink', () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(120);
   });
 
+  it('quotes a step by its tokens per second, within 120 columns', () => {
+    const polar: Row = {
+      ...sparseRow,
+      scope: 'step',
+      variant: 'polar',
+      kernel: 'step/polar',
+      batch_size: 512,
+      kv_len: 131_072,
+      mlp_density: 0.49,
+      head_density: 21 / 72,
+      latency_us_median: 131_072,
+      latency_us_ci_low: 131_000,
+      latency_us_ci_high: 131_100,
+      tokens_per_s: 98_765.4,
+      baseline_kernel: 'step/dense',
+      speedup: 12.34,
+      speedup_ci_low: 12.29,
+      speedup_ci_high: 12.41,
+      warnings: 'single-device sum over 64 layers, 40 resident layers cycled',
+    };
+    const lines = table([polar]).split('\n');
+    expect(lines[1]).toMatch(
+      /^batch +kv_len +variant +kernel +density +latency +tokens\/s +% bound +speedup/,
+    );
+    expect(lines[2]).toMatch(
+      /polar +polar +0\.292\/0\.49 +131 ms ±0\.1% +98765 +89 +12\.3x 12\.3-12\.4 +ok$/,
+    );
+    expect(lines[3]).toContain('single-device sum over 64 layers, 40 resident layers cycled');
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(120);
+  });
+
   it('keeps columns aligned under colour, which it uses only when told', () => {
     const plain = table([baselineRow, sparseRow, failedRow]);
     const coloured = table([baselineRow, sparseRow, failedRow], true);

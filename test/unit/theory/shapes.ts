@@ -1,5 +1,5 @@
 import type { Candidate } from '../../../src/core/cell.js';
-import type { ModelShape } from '../../../src/core/model-shape.js';
+import { blockDefaults, type ModelShape } from '../../../src/core/model-shape.js';
 
 /** A shape that is small enough to count by hand: d = 16, D = 40, MHA with 4 heads of 8, MLP with biases. */
 export const MHA: ModelShape = {
@@ -15,6 +15,7 @@ export const MHA: ModelShape = {
   activation: 'relu',
   gated: false,
   mlpBias: true,
+  ...blockDefaults('opt'),
   criticalHeadDensity: null,
   defaultMlpDensity: null,
   referenceKvLen: null,
@@ -31,6 +32,7 @@ export const GQA: ModelShape = {
   activation: 'silu',
   gated: true,
   mlpBias: false,
+  ...blockDefaults('llama'),
 };
 
 export function candidate(
@@ -38,5 +40,12 @@ export function candidate(
   activeHeads: number | null,
   activeNeurons: number | null,
 ): Candidate {
-  return { kernel, variant: 'dense', activeHeads, activeNeurons, densitySource: 'test' };
+  return {
+    kernel,
+    variant: 'dense',
+    activeHeads,
+    activeNeurons,
+    layerActiveNeurons: null,
+    densitySource: 'test',
+  };
 }

@@ -175,13 +175,55 @@ describe('mlpDensityFor', () => {
   });
 });
 
+const OPT_66B = { name: 'opt-66b', intermediateSize: 36_864, numLayers: 64 };
+
 describe('layerMlpDensitiesFor', () => {
   test('OPT curves are scaled to the authors’ mean density', () => {
-    const got = layerMlpDensitiesFor({ name: 'opt-66b', intermediateSize: 36_864 }, 64);
+    const got = layerMlpDensitiesFor(OPT_66B, 64, 'router');
     const mean = (got?.densities ?? []).reduce((a, b) => a + b, 0) / 64;
     expect(mean).toBeCloseTo(0.49, 9);
     expect(got?.source).toContain('scaled to mean 0.49');
     expect(Math.max(...(got?.densities ?? []))).toBeLessThanOrEqual(1);
+  });
+
+  const meanAt = (batchSize: number, kind: 'union' | 'router' = 'router', model = OPT_66B) => {
+    const list = layerMlpDensitiesFor(model, batchSize, kind)?.densities ?? [];
+    return list.reduce((a, b) => a + b, 0) / list.length;
+  };
+
+  test('"union" is the curve itself, below what the router computes', () => {
+    expect(meanAt(64, 'union')).toBeCloseTo(0.436, 3);
+    expect(layerMlpDensitiesFor(OPT_66B, 64, 'union')?.source).not.toContain('scaled');
+  });
+
+  test('between two batch sizes of the table the mean lies on a line over log2(B)', () => {
+    // 0.374 at 32 and 0.442 at 48: at 40, log2(40/32) / log2(48/32) = 0.55034 of the way
+    expect(meanAt(40)).toBeCloseTo(0.41142, 4);
+    expect(layerMlpDensitiesFor(OPT_66B, 40, 'router')?.source).toContain('between batches 32 and 48');
+  });
+
+  test('past the end of the table it grows as the union does, and never falls', () => {
+    const means = [64, 128, 256, 512, 4096].map((b) => meanAt(b));
+    expect(means).toEqual(means.toSorted((a, b) => a - b));
+    expect(means[3]).toBeCloseTo((0.641 * meanAt(512, 'union')) / meanAt(256, 'union'), 6);
+    expect(means[4]).toBeLessThanOrEqual(1);
+  });
+
+  test('a table without a curve is the same in every layer; no table and no curve is nothing', () => {
+    const opt30 = { name: 'opt-30b', intermediateSize: 28_672, numLayers: 48 };
+    expect(layerMlpDensitiesFor(opt30, 64, 'router')).toEqual({
+      densities: Array.from({ length: 48 }, () => 0.53),
+      source: "published:mean 0.53 of the authors' top-k table, in every layer",
+    });
+    expect(layerMlpDensitiesFor(opt30, 64, 'union')).toBeNull();
+    expect(layerMlpDensitiesFor({ ...opt30, name: 'opt-13b' }, 64, 'router')).toBeNull();
+  });
+
+  test.each([
+    ['layers', { ...OPT_66B, numLayers: 63 }],
+    ['neurons', { ...OPT_66B, intermediateSize: 100 }],
+  ])('a model that shares only its name, with other %s, has none', (_what, model) => {
+    expect(layerMlpDensitiesFor(model, 64, 'union')).toBeNull();
   });
 
   test('scaling keeps 1 as the ceiling', () => {

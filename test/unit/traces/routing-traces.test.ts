@@ -84,6 +84,7 @@ describe('measureTopk', () => {
     const table = makeTopkTable(parseTopkCsv(csv, 'a.csv'), '"a.csv"');
     expect(topkNeuronsFor(table, { name: 'm', intermediateSize: 8, numLayers: 1 }, 2)).toEqual({
       activeNeurons: 5,
+      layerActiveNeurons: [5],
       source: 'topk:a.csv',
     });
   });

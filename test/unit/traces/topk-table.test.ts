@@ -128,7 +128,11 @@ describe('topkNeuronsFor', () => {
   const two = table('0,1,10\n1,1,21\n0,8,200\n1,8,300\n');
 
   test('averages the layers and rounds', () => {
-    expect(topkNeuronsFor(two, model, 1)).toEqual({ activeNeurons: 16, source: 'topk:t.csv' });
+    expect(topkNeuronsFor(two, model, 1)).toEqual({
+      activeNeurons: 16,
+      layerActiveNeurons: [10, 21],
+      source: 'topk:t.csv',
+    });
     expect(topkNeuronsFor(two, model, 8).activeNeurons).toBe(250);
   });
 

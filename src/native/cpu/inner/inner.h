@@ -49,7 +49,8 @@ inline size_t attention_scratch_bytes(int64_t heads, int64_t head_dim) {
   return static_cast<size_t>(heads * 2 * padded * 4 + 2 * 4 * kKeyTile * 4);
 }
 
-// Up (and gate) projection with activation of the active neurons [first, last).
+// Up (and gate) projection with activation of the active neurons [first, last); with POLAR_IDENTITY any product of a
+// batch with rows of weights.
 struct UpRange {
   const void* x;     // prepared rows [batch, x_stride], see Inner::prepare_x
   int64_t x_stride;  // elements, at least round_up(hidden_size, kRowPadding)
@@ -62,7 +63,11 @@ struct UpRange {
   int64_t last;
   bool gated;
   int32_t activation;
-  uint16_t* out;  // [batch, out_stride]
+  const uint16_t* residual;  // [batch, out_stride] or null; added before the rounding
+  // Where the values go: exactly one of the three is set.
+  uint16_t* out;     // [batch, out_stride], rounded
+  float* out_float;  // [batch, out_stride]
+  float* batch_sum;  // [last]: sum over the batch of max(0, value)
   int64_t out_stride;
   std::byte* scratch;  // up_scratch_bytes(batch)
 #ifdef POLAR_FAULTS
@@ -98,15 +103,17 @@ inline int64_t down_acc_floats(int64_t batch, int64_t hidden_size) {
   return batch * round_up(hidden_size, kRowPadding);
 }
 
-// Adds the partial sums of all threads in order, adds the bias and rounds: columns [first, last) in units of 32.
+// Adds the partial sums of all threads in order, adds bias and residual and rounds: columns [first, last) in units
+// of 32.
 struct DownFinish {
   const float* acc;    // [parts, acc_stride]
   int64_t acc_stride;  // floats
   int64_t parts;
   int64_t batch;
   int64_t hidden_size;
-  const uint16_t* b2;  // [d] or null
-  uint16_t* out;       // [batch, d]
+  const uint16_t* b2;        // [d] or null
+  const uint16_t* residual;  // [batch, d] or null; added before the rounding
+  uint16_t* out;             // [batch, d]
   int64_t first;
   int64_t last;
 };

@@ -45,6 +45,7 @@ POLAR_INLINE Vec::F gelu_erf(Vec::F x) {
 // values[i] = act(values[i]) for i < count rounded up to the lanes.
 static void activate_inplace(int32_t activation, float* values, int64_t count) {
   using V = Vec;
+  if (activation == POLAR_IDENTITY) return;
   for (int64_t i = 0; i < count; i += V::kLanes) {
     const V::F x = V::load(values + i);
     V::F y;

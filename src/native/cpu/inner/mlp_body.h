@@ -91,7 +91,19 @@ struct Mlp {
     }
   }
 
-  // Bias, activation, gate, rounding and the store of `count` neurons whose sums lie in `memory`.
+  // Sums max(0, value) over the batch, ascending; a NaN stays one.
+  static void up_sum(const UpRange& a, int64_t neuron, int64_t count, const float* values) {
+    for (int64_t i = 0; i < count; ++i) {
+      float sum = 0;
+      for (int64_t m = 0; m < a.batch; ++m) {
+        const float value = values[m * count + i];
+        sum += value < 0 ? 0.0f : value;
+      }
+      a.batch_sum[neuron + i] = sum;
+    }
+  }
+
+  // Bias, activation, gate, residual, rounding and the store of `count` neurons whose sums lie in `memory`.
   static void up_finish(const UpRange& a, int64_t neuron, int64_t count, const float* memory, float* values) {
     const int64_t total = a.batch * count;
     float* gate = values;
@@ -109,11 +121,18 @@ struct Mlp {
     }
     for (int64_t i = total; i < round_up(total, 16); ++i) gate[i] = 0;
     activate_inplace(a.activation, gate, total);
+    if (a.batch_sum) return up_sum(a, neuron, count, gate);
     for (int64_t m = 0; m < a.batch; ++m) {
-      uint16_t* out = a.out + m * a.out_stride + neuron;
+      const int64_t at = m * a.out_stride + neuron;
       for (int64_t i = 0; i < count; ++i) {
-        const float value = gate[m * count + i];
-        out[i] = S::to_half(a.gated ? value * up[m * count + i] : value);
+        float value = gate[m * count + i];
+        if (a.gated) value *= up[m * count + i];
+        if (a.residual) value += S::to_float(a.residual[at + i]);
+        if (a.out_float) {
+          a.out_float[at + i] = value;
+        } else {
+          a.out[at + i] = S::to_half(value);
+        }
       }
     }
   }
@@ -296,8 +315,10 @@ struct Mlp {
         S::store(sums + S::kLanes, hi);
         const int64_t columns = last - c < S::kCols ? last - c : S::kCols;
         for (int64_t i = 0; i < columns; ++i) {
+          const int64_t at = m * a.hidden_size + c + i;
           const float bias = a.b2 ? S::to_float(a.b2[c + i]) : 0.0f;
-          a.out[m * a.hidden_size + c + i] = S::to_half(sums[i] + bias);
+          const float value = sums[i] + bias;
+          a.out[at] = S::to_half(a.residual ? value + S::to_float(a.residual[at]) : value);
         }
       }
     }

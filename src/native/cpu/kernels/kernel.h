@@ -39,6 +39,7 @@ struct MlpArgs {
   uint16_t* out;                // mlp-up: [B, active_neurons]; mlp, mlp-down: [B, d]
   const int32_t* neuron_index;  // [active_neurons] ascending, checked; null = all
   int64_t active_neurons;       // D for dense kernels
+  const uint16_t* residual;     // [B, d] or null: added to the output of the down projection before it is rounded
 };
 
 struct Kernel {
@@ -46,7 +47,9 @@ struct Kernel {
   int32_t scope;  // PolarScope
   // `active`: active_groups or active_neurons of the candidate, all of them for dense kernels.
   size_t (*workspace_bytes)(const PolarProblem& p, int64_t active, int threads);
-  void (*attention)(const Launch& launch, const AttentionArgs& args);  // one of the two is null
+  // At most one of the two is set. Routers, layers and steps have neither: they are programs of several kernels, which
+  // sessions of their own run (router_session.h, block/).
+  void (*attention)(const Launch& launch, const AttentionArgs& args);
   void (*mlp)(const Launch& launch, const MlpArgs& args);
 };
 

@@ -4,15 +4,10 @@
 #include <cstring>
 
 #include "../../common/problem.h"
+#include "linear.h"
 
 namespace polar::cpu {
 namespace {
-
-constexpr size_t kMostXElementBytes = 4;
-
-// Elements from one prepared row of X to the next. One line more than the row: with a stride of a multiple of 4 KB all
-// rows would fall into the same sets of the first-level cache and push each other out.
-int64_t x_row_stride(const PolarProblem& p) { return round_up(p.hidden_size, kRowPadding) + kRowPadding; }
 
 // Batch rows whose partial sums stay in the second-level cache together while W2 streams past.
 int64_t down_batch_block(const PolarProblem& p) {
@@ -56,51 +51,23 @@ void gather_rows(const PolarProblem& p, const MlpArgs& args, const GatherSpace& 
 }  // namespace
 
 size_t mlp_up_workspace_bytes(const PolarProblem& p, int threads) {
-  Carver carver(nullptr);
-  carver.take(static_cast<size_t>(p.batch_size * x_row_stride(p)) * kMostXElementBytes);
-  for (int t = 0; t < threads; ++t) carver.take(up_scratch_bytes(p.batch_size));
-  return carver.used();
+  return linear_workspace_bytes(p.batch_size, p.hidden_size, threads);
 }
 
 void mlp_up_phase(const Launch& launch, const MlpArgs& args, std::byte* workspace, uint16_t* out) {
   const PolarProblem& p = launch.problem;
-  const int threads = launch.pool.size();
-  const int64_t stride = x_row_stride(p);
-  Carver carver(workspace);
-  std::byte* x = carver.take(static_cast<size_t>(p.batch_size * stride) * kMostXElementBytes);
-  std::byte* scratch = carver.take(0);
-  const size_t scratch_bytes = (up_scratch_bytes(p.batch_size) + 63) / 64 * 64;
-  launch.pool.run([&](int t) {
-    const Span rows = share(p.batch_size, t, threads);
-    for (int64_t m = rows.begin; m < rows.end; ++m) {
-      launch.inner.prepare_x(args.x + m * p.hidden_size, p.hidden_size,
-                             x + static_cast<size_t>(m * stride) * launch.inner.x_element_bytes);
-    }
-  });
-  // Shares end on whole register blocks (4 neurons), except the last.
-  const int64_t blocks = (args.active_neurons + 3) / 4;
-  launch.pool.run([&](int t) {
-    const Span span = share(blocks, t, threads);
-    UpRange range{};
-    range.x = x;
-    range.x_stride = stride;
-    range.batch = p.batch_size;
-    range.hidden_size = p.hidden_size;
-    range.w1 = args.w1;
-    range.b1 = args.b1;
-    range.neurons = args.neuron_index;
-    range.first = span.begin * 4;
-    range.last = std::min(span.end * 4, args.active_neurons);
-    range.gated = p.gated != 0;
-    range.activation = p.activation;
-    range.out = out;
-    range.out_stride = args.active_neurons;
-    range.scratch = scratch + static_cast<size_t>(t) * scratch_bytes;
-#ifdef POLAR_FAULTS
-    range.skip_tile = launch.skip_tile && t == threads - 1;  // the last one has neurons whenever there are any
-#endif
-    launch.inner.up_range(range);
-  });
+  LinearArgs up{};
+  up.x = args.x;
+  up.batch = p.batch_size;
+  up.in_features = p.hidden_size;
+  up.w = args.w1;
+  up.bias = args.b1;
+  up.rows = args.neuron_index;
+  up.count = args.active_neurons;
+  up.gated = p.gated != 0;
+  up.activation = p.activation;
+  up.out = out;
+  linear(launch, up, workspace);
 }
 
 size_t mlp_down_workspace_bytes(const PolarProblem& p, int threads) {
@@ -145,8 +112,10 @@ void mlp_down_phase(const Launch& launch, const MlpArgs& args, std::byte* worksp
     });
     launch.pool.run([&](int t) {
       const Span span = share(chunks, t, threads);
-      launch.inner.down_finish({acc, acc_floats, threads, batch, p.hidden_size, args.b2, args.out + m * p.hidden_size,
-                                span.begin, span.end});
+      const int64_t at = m * p.hidden_size;
+      launch.inner.down_finish({acc, acc_floats, threads, batch, p.hidden_size, args.b2,
+                                args.residual == nullptr ? nullptr : args.residual + at, args.out + at, span.begin,
+                                span.end});
     });
   }
 }
@@ -155,7 +124,7 @@ size_t mlp_direct_workspace_bytes(const PolarProblem& p, int64_t active_neurons,
   Carver carver(nullptr);
   if (has_up(p)) carver.take(mlp_up_workspace_bytes(p, threads));
   if (has_down(p)) carver.take(mlp_down_workspace_bytes(p, threads));
-  if (p.scope == POLAR_SCOPE_MLP) carver.take(static_cast<size_t>(p.batch_size * active_neurons) * sizeof(uint16_t));
+  if (has_up(p) && has_down(p)) carver.take(static_cast<size_t>(p.batch_size * active_neurons) * sizeof(uint16_t));
   return carver.used();
 }
 

@@ -44,7 +44,7 @@ describe('ChildBackend', () => {
     'fails all candidates of a cell rejected with %s; answers of its process then: %j',
     async (code, calls) => {
       const backend = failing(code);
-      const outcome = await backend.measure({ cell: cell(), sampling, threads: 0 });
+      const outcome = await backend.measure({ cell: cell(), sampling, threads: 0, breakdown: false });
       expect(outcome.stop).toBe('not-timed');
       expect(outcome.candidates).toEqual([
         { status: 'failed', code, reason: 'it failed', warnings: [] },
@@ -65,7 +65,9 @@ describe('ChildBackend', () => {
 
   it('ends everything where the backend itself is not available', async () => {
     const backend = failing('E_BACKEND_UNAVAILABLE');
-    await expect(backend.measure({ cell: cell(), sampling, threads: 0 })).rejects.toMatchObject({
+    await expect(
+      backend.measure({ cell: cell(), sampling, threads: 0, breakdown: false }),
+    ).rejects.toMatchObject({
       code: 'E_BACKEND_UNAVAILABLE',
       exitCode: 3,
     });
