@@ -17,6 +17,7 @@ set(POLAR_CUDA_SOURCES
   cuda/kernels/compare.cu
   cuda/kernels/reference_attention.cu
   cuda/kernels/reference_mlp.cu
+  cuda/kernels/reference_router.cu
   cuda/kernels/registry.cpp
   # Attention
   cuda/kernels/attention_decode.cpp
@@ -40,6 +41,10 @@ set(POLAR_CUDA_SOURCES
   cuda/kernels/mlp_up_dense.cpp
   cuda/kernels/mlp_up_gather_dense.cpp
   cuda/kernels/mlp_up_selective.cpp
+  # Routers
+  cuda/kernels/router.cu
+  cuda/kernels/router_gemm_bf16.cu
+  cuda/kernels/router_gemm_fp16.cu
   # Libraries opened at run time
   cuda/library/cublaslt.cpp
   cuda/library/cublaslt_epilogue.cu

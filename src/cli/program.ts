@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 
 import { SCOPES } from '../core/cell.js';
 import { EXIT, UsageError } from '../core/errors.js';
+import { claimCommands } from './claim-commands.js';
 import { packageVersion } from './version.js';
 import { booleanFlag, flag } from './flags.js';
 import { gateCommands } from './gate-commands.js';
@@ -110,6 +111,7 @@ function buildProgram(terminal: Terminal, pending: Pending): Command {
   program.addCommand(unionSparsityCommand(terminal, pending));
   program.addCommand(topkCommand(terminal, pending));
   program.addCommand(verifyCommand(terminal, pending));
+  for (const command of claimCommands(terminal, pending)) program.addCommand(command);
   for (const command of gateCommands(terminal, pending)) program.addCommand(command);
   for (const command of listCommands(terminal, pending)) program.addCommand(command);
   configure(program, terminal);

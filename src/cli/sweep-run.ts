@@ -11,13 +11,10 @@ import { type BreakdownRow, breakdownRows } from '../report/step.js';
 import { type EnvironmentFile, environmentDifferences } from '../sinks/environment-file.js';
 import type { ResultFolder } from '../sinks/folder.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
-import type { Format } from '../sinks/sink.js';
 import type { ChosenBackend } from './backend-choice.js';
 import { environmentDocument } from './environment.js';
-import { largerCeilings, measureAA, storedCeilings } from './instrument.js';
-
-import { printBreakdown } from './breakdown.js';
-import { exitCodeOf, printRows } from './print-rows.js';
+import { ceilingsSpread, ceilingsWarnings, largerCeilings, measureAA, storedCeilings } from './instrument.js';
+import { exitCodeOf } from './print-rows.js';
 import { SweepProgress } from './progress.js';
 import { shellWord } from './repro.js';
 import { abortOnSignals } from './signals.js';
@@ -31,7 +28,10 @@ export interface SweepJob {
   /** What an earlier, interrupted run of the same plan has left; null for a fresh one */
   readonly earlier: EarlierRun | null;
   readonly startedAt: string;
-  readonly format: Format;
+  /** Shows the rows once the sweep ended, also where it was interrupted; in the order of rows.csv */
+  readonly print: (rows: readonly Row[], breakdown: readonly BreakdownRow[]) => Promise<void>;
+  /** The command whose --resume goes on with the folder */
+  readonly command: 'sweep' | 'reproduce';
   readonly argv: readonly string[];
   readonly reproCommand: (cell: Cell, candidate: Candidate) => string;
   readonly terminal: Terminal;
@@ -52,7 +52,8 @@ class SweepRun {
   private readonly runId: string;
   private aaSpread: unknown;
   private before: Ceilings | null = null;
-  private ceilings: Ceilings | null = null;
+  /** Every measurement of this sweep, in the order of time; rows count against the largest */
+  private measured: Ceilings[] = [];
 
   constructor(private readonly job: SweepJob) {
     const { plan, earlier } = job;
@@ -70,11 +71,8 @@ class SweepRun {
     const stored = earlier?.environment ?? null;
     this.refuseOtherEnvironment(stored);
     this.before = await chosen.backend.measureCeilings(this.dtype(), this.remaining.threads);
-    this.ceilings = this.before;
-    for (const details of [stored?.ceilings ?? null, stored?.ceilings_after ?? null]) {
-      const known = storedCeilings(details);
-      if (known !== null) this.ceilings = largerCeilings(known, this.ceilings);
-    }
+    const known = [stored?.ceilings ?? null, stored?.ceilings_after ?? null].map(storedCeilings);
+    this.measured = [...known.filter((c) => c !== null), this.before];
     this.aaSpread ??= await measureAA(chosen.backend, this.remaining);
     folder.writeEnvironment(this.environment(null));
     this.buildRows();
@@ -91,7 +89,7 @@ class SweepRun {
     ];
     if (this.remaining.cells.length > 0 || first === null || last === null) return false;
     this.refuseOtherEnvironment(stored);
-    this.ceilings = largerCeilings(first, last);
+    this.measured = [first, last];
     this.buildRows();
     this.job.folder.rewriteRows(this.rows);
     this.writeBreakdown();
@@ -120,7 +118,8 @@ class SweepRun {
     const { folder } = this.job;
     const after = await this.ceilingsAfter();
     if (after === null) return;
-    this.ceilings = this.ceilings === null ? after : largerCeilings(this.ceilings, after);
+    this.measured.push(after);
+    for (const text of ceilingsWarnings(this.measured)) warn(this.job.terminal, text);
     folder.writeEnvironment(this.environment(after));
     this.buildRows();
     folder.rewriteRows(this.rows);
@@ -146,11 +145,12 @@ class SweepRun {
   }
 
   private context(): RowContext {
-    if (this.ceilings === null) throw new InternalError('Expected measured ceilings for a row, got none yet');
+    const [first, ...others] = this.measured;
+    if (first === undefined) throw new InternalError('Expected measured ceilings for a row, got none yet');
     const { facts } = this.job.chosen;
     return {
       run: { runId: this.runId, deviceName: facts.name, driverVersion: facts.driverVersion },
-      ceilings: this.ceilings,
+      ceilings: others.reduce(largerCeilings, first),
       maxNoise: this.remaining.sampling.maxNoise,
       reproCommand: this.job.reproCommand,
     };
@@ -166,6 +166,7 @@ class SweepRun {
       device: job.chosen.facts,
       ceilings: this.before,
       ceilingsAfter,
+      ceilingsSpread: ceilingsSpread(this.measured),
       aaSpread: this.aaSpread,
       startedAt: job.startedAt,
       endedAt: ceilingsAfter === null ? null : new Date().toISOString(),
@@ -178,11 +179,12 @@ class SweepRun {
     const stored = this.job.earlier?.environment ?? null;
     if (stored === null) return own;
     const resumed = Array.isArray(stored['resumed']) ? (stored['resumed'] as unknown[]) : [];
-    const { started_at, argv, ceilings, ended_at, ceilings_after, aa_spread } = own;
+    const { started_at, argv, ceilings, ended_at, ceilings_after, ceilings_spread, aa_spread } = own;
     return {
       ...stored,
       ended_at,
       ceilings_after,
+      ceilings_spread,
       aa_spread,
       resumed: [...resumed, { started_at, argv, ceilings }],
     };
@@ -199,12 +201,12 @@ class SweepRun {
   }
 }
 
-/** Measures what is left of a plan into its folder and prints all rows. Returns the exit code. */
+/** Measures what is left of a plan into its folder and shows all rows. Returns the exit code. */
 export async function measureSweep(job: SweepJob): Promise<number> {
   const { chosen, folder, terminal } = job;
   const started = performance.now();
   const run = new SweepRun(job);
-  const resume = `polar-bench sweep --resume ${shellWord(folder.path)}`;
+  const resume = `polar-bench ${job.command} --resume ${shellWord(folder.path)}`;
   const { signal, dispose } = abortOnSignals([chosen.backend]);
   let progress: SweepProgress | null = null;
   try {
@@ -238,8 +240,7 @@ export async function measureSweep(job: SweepJob): Promise<number> {
     progress?.stop();
     dispose();
   }
-  await printRows(run.rows, job.format, terminal);
-  await printBreakdown(run.breakdown(), run.rows, job.format, terminal);
+  await job.print(run.rows, run.breakdown());
   const total = shardCells(job.plan.plan, job.plan.shard).length;
   const time = duration((performance.now() - started) / 1000);
   if (signal.aborted) {

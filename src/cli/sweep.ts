@@ -1,16 +1,17 @@
 import type { Command } from 'commander';
 
 import type { Cell } from '../core/cell.js';
-import type { DeviceFacts } from '../core/environment.js';
 import { EXIT, PolarBenchError, UsageError } from '../core/errors.js';
 import type { ModelShape } from '../core/model-shape.js';
 import type { SweepPlan } from '../core/plan.js';
 import { expandSweep } from '../plan/expand.js';
-import { prepareFolder, reopenFolder, type ResultFolder } from '../sinks/folder.js';
+import { prepareFolder, reopenFolder } from '../sinks/folder.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
 import { chooseBackend, type ChosenBackend } from './backend-choice.js';
+import { defaultFolder } from './default-folder.js';
 import { densitySources } from './density-sources.js';
 import { printPlan } from './dry-run.js';
+import { printResults } from './print-rows.js';
 import { reproCommand } from './repro.js';
 import { readEarlierRun, type ResumeInvocation, resumeInvocation } from './resume.js';
 import { loadModels, type SweepInvocation, sweepInvocation } from './sweep-request.js';
@@ -44,20 +45,8 @@ function planOf(
   return plan;
 }
 
-function slug(text: string): string {
-  return text
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9.]+/g, '-')
-    .replaceAll(/^[-.]+|-+$/g, '')
-    .slice(0, 60);
-}
-
-/** "results/nvidia-h200/2026-01-31T09-30-00-llama-3-8b" */
-function defaultFolder(facts: DeviceFacts, models: readonly ModelShape[], startedAt: string): string {
-  const time = startedAt.slice(0, 19).replaceAll(':', '-');
-  const name = models.length === 1 ? slug(models[0]?.name ?? '') : `${models.length}-models`;
-  return `results/${slug(facts.name) || facts.backend}/${time}-${name || 'model'}`;
-}
+const folderName = (models: readonly ModelShape[]): string =>
+  models.length === 1 ? (models[0]?.name ?? '') : `${models.length}-models`;
 
 function announce(chosen: ChosenBackend, plan: SweepPlan, terminal: Terminal): void {
   for (const reason of chosen.passedOver) say(terminal, `not used: ${reason}`);
@@ -74,9 +63,10 @@ function refuseEmptyShard(plan: PlanFile): void {
   );
 }
 
-/** Measures into an acquired folder and lets go of it, whatever happens. */
-async function measureInto(folder: ResultFolder, job: Omit<SweepJob, 'folder'>): Promise<number> {
-  folder.acquire();
+/** Measures into a new folder and lets go of it, whatever happens. */
+async function measureInto(out: string, job: Omit<SweepJob, 'folder'>): Promise<number> {
+  const folder = prepareFolder(out);
+  folder.acquireNew(out);
   try {
     return await measureSweep({ ...job, folder });
   } finally {
@@ -101,7 +91,8 @@ async function resumeSweep(given: string, invocation: ResumeInvocation, terminal
         folder,
         earlier,
         startedAt: new Date().toISOString(),
-        format: invocation.format,
+        print: (rows, breakdown) => printResults(rows, breakdown, invocation.format, terminal),
+        command: 'sweep',
         argv: process.argv.slice(2),
         reproCommand: (cell, candidate) =>
           reproCommand(plan.modelArguments[cell.model.name] ?? cell.model.name, cell, candidate),
@@ -146,20 +137,18 @@ export async function sweep(
     }
     const startedAt = new Date().toISOString();
     const named = new Map(models.map((model, i) => [model, invocation.models[i] ?? model.name]));
-    return await measureInto(
-      prepareFolder(invocation.out ?? defaultFolder(chosen.facts, models, startedAt)),
-      {
-        plan,
-        chosen,
-        earlier: null,
-        startedAt,
-        format: invocation.format,
-        argv: process.argv.slice(2),
-        reproCommand: (cell: Cell, candidate) =>
-          reproCommand(named.get(cell.model) ?? cell.model.name, cell, candidate),
-        terminal,
-      },
-    );
+    return await measureInto(invocation.out ?? defaultFolder(chosen.facts, folderName(models), startedAt), {
+      plan,
+      chosen,
+      earlier: null,
+      startedAt,
+      print: (rows, breakdown) => printResults(rows, breakdown, invocation.format, terminal),
+      command: 'sweep',
+      argv: process.argv.slice(2),
+      reproCommand: (cell: Cell, candidate) =>
+        reproCommand(named.get(cell.model) ?? cell.model.name, cell, candidate),
+      terminal,
+    });
   } finally {
     await chosen.backend.close();
   }

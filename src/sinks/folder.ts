@@ -49,6 +49,20 @@ export class ResultFolder {
     this.lock = FolderLock.take(this.path, this.path);
   }
 
+  /**
+   * The same for a folder that was just prepared: whoever else found it empty may have written into it since.
+   * @param given the folder as the user wrote it
+   * @throws UsageError when it is in use or holds results
+   */
+  acquireNew(given: string): void {
+    this.acquire();
+    if (!existsSync(this.file('plan'))) return;
+    this.release();
+    throw new UsageError(`Expected an absent or empty folder for --out, got ${given} with results by now`, {
+      hint: 'Another process was faster; choose another folder, or continue its sweep with --resume.',
+    });
+  }
+
   release(): void {
     this.lock?.release();
     this.lock = null;
@@ -166,17 +180,18 @@ export function prepareFolder(given: string): ResultFolder {
  * Opens the folder of an earlier sweep to write more into it.
  *
  * @param given as the user wrote it
+ * @param purpose what the user named it for, for messages
  * @throws UsageError when there is none or it cannot be written
  */
-export function reopenFolder(given: string): ResultFolder {
+export function reopenFolder(given: string, purpose = '--resume'): ResultFolder {
   const path = resolve(given);
   try {
     probeWritable(path);
   } catch (cause) {
     throw new UsageError(
-      `Expected a writable result folder for --resume, got ${given} (${(cause as Error).message})`,
+      `Expected a writable result folder for ${purpose}, got ${given} (${(cause as Error).message})`,
       {
-        hint: 'Name the folder that the interrupted sweep printed.',
+        hint: 'Name a folder that a sweep has written: it prints it at its start and end.',
         cause,
       },
     );

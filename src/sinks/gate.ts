@@ -1,6 +1,6 @@
 import { countVerdicts, type GateReport, type GateVerdict, VERDICTS, type Verdict } from '../core/verdict.js';
 import { escapeJsonForTerminal, sanitizeForTerminal } from '../report/sanitize.js';
-import { formatLatency, NOT_AVAILABLE } from './display.js';
+import { formatLatency, NOT_AVAILABLE } from '../report/format.js';
 import { escapeMarkdown } from './markdown.js';
 import type { SnakeKeys } from './snake-case.js';
 
@@ -121,9 +121,18 @@ function commandProperty(text: string): string {
   return commandText(text).replaceAll(':', '%3A').replaceAll(',', '%2C');
 }
 
-/** GitHub annotations, one line each: at most ten, which is all that GitHub shows of a step. */
-export function gateAnnotations(report: GateReport): string {
-  const worth = shown(report.verdicts).filter((v) => v.verdict !== 'same' && v.verdict !== 'improved');
+/**
+ * GitHub annotations, one line each: at most ten, which is all that GitHub shows of a step.
+ *
+ * @param unclear also of what is inconclusive: only where that fails the gate, or every busy machine would cry wolf
+ */
+export function gateAnnotations(report: GateReport, unclear: boolean): string {
+  const wanted: readonly Verdict[] = [
+    'regressed',
+    'missing',
+    ...(unclear ? (['inconclusive'] as const) : []),
+  ];
+  const worth = shown(report.verdicts).filter((v) => wanted.includes(v.verdict));
   const lines = worth.slice(0, ANNOTATIONS_SHOWN).map((v) => {
     const level = v.verdict === 'regressed' ? 'error' : 'warning';
     const message = [change(v), v.reason].filter((t) => t !== null && t !== NOT_AVAILABLE).join('; ');

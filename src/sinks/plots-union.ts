@@ -1,6 +1,6 @@
-import type { TopLevelSpec } from 'vega-lite';
 import type { UnionRow } from '../core/union.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
+import { PLOT_CONFIG, renderSvg, SCHEMA } from './plot-style.js';
 
 /** One point of a plot; density in percent, because that is what the axis says. */
 interface PlotPoint {
@@ -18,38 +18,11 @@ function plotPoints(rows: readonly UnionRow[], kind: PlotPoint['kind']): PlotPoi
   );
 }
 
-/** Quiet axes, readable on white and, through the background, in dark readers. */
-const CONFIG = {
-  background: 'white',
-  font: 'sans-serif',
-  view: { stroke: null },
-  axis: {
-    gridColor: '#e5e5e5',
-    domainColor: '#888',
-    tickColor: '#888',
-    labelFontSize: 11,
-    titleFontSize: 12,
-  },
-  legend: { labelFontSize: 11, titleFontSize: 12 },
-  title: { fontSize: 14, anchor: 'start', subtitleColor: '#555', subtitleFontSize: 11 },
-} as const;
-
 /** A long source in lines at its semicolons: without a canvas text is measured too wide and would widen the plot. */
 function subtitleLines(text: string): string[] {
   return sanitizeForTerminal(text)
     .split('; ')
     .map((line) => (line.length > 90 ? `${line.slice(0, 87)}...` : line));
-}
-
-/** Renders a specification without a DOM. vega takes a third of a second to load: only who plots pays for it. */
-export async function renderSvg(spec: TopLevelSpec): Promise<string> {
-  const [vega, vegaLite] = await Promise.all([import('vega'), import('vega-lite')]);
-  const view = new vega.View(vega.parse(vegaLite.compile(spec).spec), { renderer: 'none' });
-  try {
-    return await view.toSVG();
-  } finally {
-    view.finalize();
-  }
 }
 
 /**
@@ -68,8 +41,8 @@ export async function unionByLayerSvg(
   const values = plotPoints(rows, 'measured').filter((p) => p.layer !== 'mean');
   const batches = [...new Set(values.map((p) => p.batch))].toSorted((a, b) => a - b);
   return renderSvg({
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
-    config: CONFIG,
+    $schema: SCHEMA,
+    config: PLOT_CONFIG,
     title: {
       text: `Union of active neurons: ${sanitizeForTerminal(title)}`,
       subtitle: subtitleLines(subtitle),
@@ -104,14 +77,16 @@ export async function unionByLayerSvg(
  * @param points rows to show as points, layers or means
  * @param law rows of the law, of the same layers; drawn dashed beyond `lastBatch`
  * @param lastBatch largest batch size that is not an extrapolation
+ * @param titled false inside of a page that has the same words as a caption
  * @returns SVG
  */
 export async function unionByBatchSvg(
-  title: string,
+  name: string,
   subtitle: string,
   points: readonly UnionRow[],
   law: readonly UnionRow[],
   lastBatch: number,
+  titled = true,
 ): Promise<string> {
   const lines = plotPoints(law, 'law');
   const inside = lines.filter((p) => p.batch <= lastBatch).map((p) => ({ ...p, part: 'law' }));
@@ -138,13 +113,14 @@ export async function unionByBatchSvg(
     sort: layers,
     scale: { scheme: 'tableau10' },
   } as const;
+  const title = {
+    text: `Union of active neurons: ${sanitizeForTerminal(name)}`,
+    subtitle: subtitleLines(subtitle),
+  };
   return renderSvg({
-    $schema: 'https://vega.github.io/schema/vega-lite/v6.json',
-    config: CONFIG,
-    title: {
-      text: `Union of active neurons: ${sanitizeForTerminal(title)}`,
-      subtitle: subtitleLines(subtitle),
-    },
+    $schema: SCHEMA,
+    config: { ...PLOT_CONFIG, aria: titled },
+    ...(titled ? { title } : {}),
     width: 620,
     height: 320,
     layer: [

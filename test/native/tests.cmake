@@ -6,6 +6,7 @@ add_executable(polar_native_tests
   test/native/problem_test.cpp
   test/native/attention_config_test.cpp
   test/native/mlp_config_test.cpp
+  test/native/router_config_test.cpp
   test/native/cuda_memory_test.cpp
   cuda/rotation.cpp)
 polar_cxx(polar_native_tests)

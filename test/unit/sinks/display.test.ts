@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { displayRow, formatLatency, threeDigits } from '../../../src/sinks/display.js';
+import { formatLatency, threeDigits } from '../../../src/report/format.js';
+import { displayRow } from '../../../src/sinks/display.js';
 import { escapeMarkdown } from '../../../src/sinks/markdown.js';
 import { baselineRow, sparseRow } from './sample-rows.js';
 
