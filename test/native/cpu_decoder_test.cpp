@@ -241,7 +241,8 @@ TEST("cpu top k: equal to a sort of everything on random scores full of ties") {
         for (int64_t i = 0; i < total; ++i) {
           scores.push_back(static_cast<float>(random_below(values, static_cast<uint64_t>(i), values)) - 1.0f);
         }
-        std::vector<int32_t> order(static_cast<size_t>(total)), index(static_cast<size_t>(count), -1);
+        std::vector<uint64_t> order(static_cast<size_t>(total));
+        std::vector<int32_t> index(static_cast<size_t>(count), -1);
         top_k(scores.data(), total, count, order.data(), index.data());
         CHECK(index == top_k_reference(scores.data(), total, count));
       }
@@ -252,7 +253,8 @@ TEST("cpu top k: equal to a sort of everything on random scores full of ties") {
 TEST("cpu top k: zeros of either sign are equal, infinities and NaN have a place") {
   constexpr float kInf = std::numeric_limits<float>::infinity();
   const float scores[] = {-0.0f, 0.0f, -kInf, 1.0f, NAN, kInf};
-  std::vector<int32_t> order(6), index(3);
+  std::vector<uint64_t> order(6);
+  std::vector<int32_t> index(3);
   top_k(scores, 6, 3, order.data(), index.data());
   CHECK(index == std::vector<int32_t>({3, 4, 5}));
   const float zeros[] = {-0.0f, 0.0f, 0.0f};
