@@ -24,6 +24,10 @@ CudaExecutable::CudaExecutable(SessionState& session, const PolarCandidate& cand
   if (workspace_) CHECK_CUDA(cudaMemsetAsync(workspace_.as(), 0, workspace_.bytes(), session.stream));
 }
 
+std::string CudaExecutable::range_name(const char* phase) const {
+  return std::string(candidate_.kernel) + " " + phase + ": " + problem_text(session_.problem);
+}
+
 void CudaExecutable::run_poisoned() {
   fill_nan(output(), shape_.rows * shape_.columns, session_.stream);
   launch(0);
@@ -31,6 +35,7 @@ void CudaExecutable::run_poisoned() {
 }
 
 PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
+  const ProfilerRange range(range_name("verify"));
   const int64_t count = shape_.rows * shape_.columns;
   if constexpr (kFaultBuild) {
     if (fault_active("sticky", candidate_.kernel)) launch_trap(session_.stream);
@@ -55,7 +60,7 @@ PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
 }
 
 int64_t CudaExecutable::plan_sample(int64_t wanted) {
-  const int64_t copies = session_.inputs.copies();
+  const int64_t copies = this->copies();
   const int64_t walks = std::clamp<int64_t>((wanted + copies - 1) / copies, 1, std::max<int64_t>(1, kMaxRuns / copies));
   runs_ = walks * copies;
   graph_ = Graph();  // the old graph's memory first
@@ -66,6 +71,7 @@ int64_t CudaExecutable::plan_sample(int64_t wanted) {
 }
 
 Sample CudaExecutable::sample() {
+  const ProfilerRange range(range_name("sample"));
   Sample sample;
   sample.ns = graph_.time_ns(session_.stream, start_, stop_) / static_cast<double>(runs_);
   // Read after the span, never inside: asking the driver takes locks.
