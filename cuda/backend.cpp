@@ -12,6 +12,7 @@
 #include "executable.h"
 #include "kernels/registry.h"
 #include "library/cublaslt_loader.h"
+#include "router_session.h"
 #include "step/session.h"
 
 namespace polar {
@@ -147,6 +148,7 @@ class CudaBackend : public Backend {
   std::unique_ptr<Session> open(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
                                 const PolarOptions& options) override {
     if (is_block(problem)) return step::open_session(problem, candidates, options);
+    if (is_router(problem)) return open_router_session(problem, candidates, options);
     return std::make_unique<CudaSession>(problem, candidates, options);
   }
 

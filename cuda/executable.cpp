@@ -22,6 +22,10 @@ CudaExecutable::CudaExecutable(SessionState& session, const PolarCandidate& cand
   if (workspace_) CHECK_CUDA(cudaMemsetAsync(workspace_.as(), 0, workspace_.bytes(), session.stream));
 }
 
+std::string CudaExecutable::range_name(const char* phase) const {
+  return std::string(candidate_.kernel) + " " + phase + ": " + problem_text(session_.problem);
+}
+
 void CudaExecutable::run_poisoned() {
   fill_nan(output(), shape_.rows * shape_.columns, session_.stream);
   launch(0);
@@ -29,6 +33,7 @@ void CudaExecutable::run_poisoned() {
 }
 
 PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
+  const ProfilerRange range(range_name("verify"));
   const int64_t count = shape_.rows * shape_.columns;
   if constexpr (kFaultBuild) {
     if (fault_active("sticky", candidate_.kernel)) launch_trap(session_.stream);
@@ -53,13 +58,16 @@ PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
 }
 
 int64_t CudaExecutable::plan_sample(int64_t wanted) {
-  const int64_t copies = session_.inputs.copies();
+  const int64_t copies = this->copies();
   const int64_t walks = std::clamp<int64_t>((wanted + copies - 1) / copies, 1, std::max<int64_t>(1, kMaxRuns / copies));
   sampler_.plan(session_.stream, walks * copies, [&](int64_t run) { launch(run % copies); });
   return sampler_.runs();
 }
 
-Sample CudaExecutable::sample() { return sampler_.sample(session_.stream, session_.device.nvml); }
+Sample CudaExecutable::sample() {
+  const ProfilerRange range(range_name("sample"));
+  return sampler_.sample(session_.stream, session_.device.nvml);
+}
 
 double CudaExecutable::energy_mj(double seconds) {
   return sampler_.energy_mj(session_.stream, session_.device.nvml, seconds);

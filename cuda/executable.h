@@ -7,6 +7,7 @@
 
 #include "../src/native/common/backend.h"
 #include "device/device.h"
+#include "device/profiler_range.h"
 #include "inputs.h"
 #include "kernels/problem.h"
 #include "reference_results.h"
@@ -39,6 +40,10 @@ class CudaExecutable : public Executable {
  protected:
   CudaExecutable(SessionState& session, const PolarCandidate& candidate, size_t workspace_bytes);
 
+  // Copies of the inputs that samples walk through.
+  virtual int64_t copies() const { return session_.inputs.copies(); }
+  // "attention/dense verify: attention bf16 B=64 N=1920 ...", for a profiler.
+  std::string range_name(const char* phase) const;
   LaunchContext context() const { return {session_.problem, session_.device.info, session_.stream}; }
   // Enqueues one run over copy `copy` of the inputs into the session's output.
   virtual void launch(int64_t copy) = 0;

@@ -7,6 +7,8 @@ set(POLAR_CUDA_SOURCES
   cuda/inputs.cpp
   cuda/reference_results.cpp
   cuda/rotation.cpp
+  cuda/router_executable.cpp
+  cuda/router_session.cpp
   cuda/sampler.cpp
   cuda/common/check.cpp
   cuda/device/ceiling_matrix.cu

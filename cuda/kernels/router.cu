@@ -77,6 +77,11 @@ const void* gemm_kernel(int32_t dtype, int batch_tile, router::Depth depth) {
                              : router::router_gemm_kernel_fp16(batch_tile, depth);
 }
 
+// The compiler reads keys eight at a time before it knows how many there are.
+size_t group_keys_bytes(int64_t groups) {
+  return static_cast<size_t>(router::divide_up(groups, 8) * 8) * sizeof(uint32_t);
+}
+
 struct LaunchShape {
   unsigned grid, threads;
   size_t shared_bytes;
@@ -172,9 +177,8 @@ void launch_attention_router(int32_t dtype, const DeviceInfo& device, const Atte
       p.partial, p.plan.splits, static_cast<int>(a.num_groups), static_cast<int>(a.top_k), a.batch_size,
       a.scores,  a.index};
   enqueue(reinterpret_cast<const void*>(router::group_select_kernel<kGroupThreads>),
-          {static_cast<unsigned>(a.batch_size), kGroupThreads, static_cast<size_t>(a.num_groups) * sizeof(uint32_t), 1,
-           true},
-          &g, device, stream);
+          {static_cast<unsigned>(a.batch_size), kGroupThreads, group_keys_bytes(a.num_groups), 1, true}, &g, device,
+          stream);
 }
 
 void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, cudaStream_t stream) {

@@ -311,7 +311,7 @@ struct GroupParams {
 };
 
 // One block per sequence: scores = sum over splits, then each group counts those that come before it. Dynamic shared
-// memory: 4 * groups bytes.
+// memory: the keys, room for a multiple of eight.
 template <int Threads>
 __global__ void __launch_bounds__(Threads, 1) group_select_kernel(const GroupParams p) {
   extern __shared__ uint32_t keys[];

@@ -4,7 +4,7 @@
 //   cuda_router edges [quick]  every edge shape and dtype: scores against a float64 reference within the project's
 //                              tolerance, indices exactly against the kernel's own scores, four to ten bitwise-equal
 //                              repeats, poisoned outputs; selections against a sort on the host. Exit 1 on a failure.
-//   cuda_router time           one table of times per shape, cold cache, launches in a graph
+//   cuda_router time [TEXT]    one table of times per shape whose name contains TEXT, cold cache, launches in a graph
 //   cuda_router one            each router once at OPT-66B's size, for a profiler
 //
 // Build (-gencode arch=compute_90a,code=sm_90a): cuda/kernels/{router*,reference_router}.cu cuda/common/check.cpp and
@@ -314,7 +314,7 @@ void time_runs(const char* name, int64_t copies, double bytes, const std::functi
               us[us.size() * 3 / 4], bytes / us[us.size() / 2] * 1e-3);
 }
 
-int run_timing(const DeviceInfo& device) {
+int run_timing(const DeviceInfo& device, const std::string& only) {
   prepare_routers(POLAR_BF16, device);
   const std::vector<std::pair<const char*, Shape>> shapes = {
       {"opt-66b", {1, 9216, 0, 72, 22, POLAR_BF16}},           {"opt-66b", {16, 9216, 0, 72, 22, POLAR_BF16}},
@@ -324,15 +324,17 @@ int run_timing(const DeviceInfo& device) {
       {"opt-6.7b", {64, 4096, 1024, 16384, 8000, POLAR_BF16}},
   };
   for (const auto& [model, s] : shapes) {
+    const std::string name = std::string(model) + " " + s.text();
+    if (name.find(only) == std::string::npos) continue;
     const double bytes = 2.0 * static_cast<double>(s.batch * s.hidden + (s.rank > 0 ? s.rank * (s.hidden + s.outputs)
                                                                                     : s.outputs * s.hidden));
     const auto copies =
         std::min<int64_t>(512, static_cast<int64_t>(5.5 * static_cast<double>(device.l2_bytes) / bytes) + 1);
     const Router r(s, device, copies);
-    time_runs((std::string(model) + " " + s.text()).c_str(), copies, bytes,
-              [&](int64_t copy, cudaStream_t stream) { r.run(copy, stream); });
+    time_runs(name.c_str(), copies, bytes, [&](int64_t copy, cudaStream_t stream) { r.run(copy, stream); });
   }
   for (const int64_t n : {11008, 36864, 65536}) {
+    if (!only.empty()) break;
     std::vector<float> scores(static_cast<size_t>(n));
     for (int64_t i = 0; i < n; ++i) scores[i] = 25.0f + 4 * random_value(stream_key(3, Tensor::kNoise, 0), i, 1.0f);
     const DeviceBuffer input = to_device(scores), index(scores.size() * 4), count(4);
@@ -366,12 +368,12 @@ int main(int argc, char** argv) {
   try {
     const DeviceInfo device = device_info();
     if (mode == "edges") return run_edges(device, argc > 2 && std::string(argv[2]) == "quick");
-    if (mode == "time") return run_timing(device);
+    if (mode == "time") return run_timing(device, argc > 2 ? argv[2] : "");
     if (mode == "one") return run_once(device);
   } catch (const NativeError& error) {
     std::printf("FAIL %s: %s\n", error.code(), error.what());
     return 1;
   }
-  std::printf("usage: cuda_router edges [quick] | time | one\n");
+  std::printf("usage: cuda_router edges [quick] | time [TEXT] | one\n");
   return 2;
 }
