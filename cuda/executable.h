@@ -7,11 +7,11 @@
 
 #include "../src/native/common/backend.h"
 #include "device/device.h"
-#include "device/graph.h"
 #include "device/profiler_range.h"
 #include "inputs.h"
 #include "kernels/problem.h"
 #include "reference_results.h"
+#include "sampler.h"
 
 namespace polar::cuda {
 
@@ -62,9 +62,7 @@ class CudaExecutable : public Executable {
  private:
   void run_poisoned();
 
-  Event start_, stop_;
-  Graph graph_;
-  int64_t runs_ = 1;
+  Sampler sampler_;
 };
 
 // Throws NativeError E_UNSUPPORTED for a kernel of another op, E_OUT_OF_MEMORY, or what the kernel's prepare throws.

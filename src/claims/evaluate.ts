@@ -128,12 +128,13 @@ function noiseNote({ value, interval }: Finding): string | null {
 }
 
 /** What stands between our number and the paper's when physics does. */
-function boundNote(bound: number, paper: number, slow: number | null): string {
+function boundNote(bound: number, paper: number, slow: number | null, scale: ClaimScale): string {
   const slower =
     slow === null
       ? ''
       : `; against attention/dense-per-query-head, which reads the cache once per query head as the paper's baseline does, it is ${slow.toFixed(2)}x`;
-  return `the bound ${bound.toFixed(2)}x lies under the paper's ${paper.toFixed(2)}x: no kernel reaches it against the fastest dense${slower}`;
+  const shapes = scale === 'small' ? ' of the small shapes' : '';
+  return `the bound ${bound.toFixed(2)}x${shapes} lies under the paper's ${paper.toFixed(2)}x: no kernel reaches it against the fastest dense${slower}`;
 }
 
 /**
@@ -174,7 +175,7 @@ export function evaluateClaim(
   const isSpeedup = claim.quantity.kind === 'speedup';
   const boundUnderPaper = isSpeedup && bound !== null && paperValue !== null && bound < paperValue;
   const slowBaseline = isNumber && spec.at !== null ? slowBaselineRatio(claim, spec.at, data) : null;
-  const physics = boundUnderPaper ? boundNote(bound, paperValue, slowBaseline) : null;
+  const physics = boundUnderPaper ? boundNote(bound, paperValue, slowBaseline, scale) : null;
   const notes = [finding.reason, physics, isNumber ? noiseNote(finding) : null].filter((n) => n !== null);
   return {
     ...about,

@@ -26,7 +26,7 @@ export interface PolarMap {
 export interface PolarCell {
   readonly batchSize: number;
   readonly kvLen: number;
-  /** Microseconds; null for a variant that is not there */
+  /** Microseconds, a sparse variant's by its paired speedup; null for a variant that is not there */
   readonly times: Readonly<Record<Variant, number | null>>;
   readonly winner: Variant;
   /** Time of dense over time of the winner; 1 where dense wins */
@@ -60,20 +60,23 @@ function ownDensity(rows: readonly Numbered[]): Numbered[] {
   return own.length > 0 ? own : densities.size === 1 ? [...rows] : [];
 }
 
-/** The fastest of some rows. */
-function fastest(rows: readonly Numbered[]): Time | null {
-  const times = rows.flatMap(({ row, line }): Time[] =>
-    row.status === 'ok' && row.latency_us_median !== null
-      ? [{ us: row.latency_us_median, lines: [line] }]
-      : [],
-  );
-  return times.length === 0 ? null : times.reduce((a, b) => (b.us < a.us ? b : a));
+/** A row's time from the paired ratio of its cell: medians of a shared machine drift apart, ratios of one round do not. */
+function timeOf({ row, line }: Numbered, dense: Time | null): Time[] {
+  if (row.status !== 'ok' || row.latency_us_median === null) return [];
+  const paired = dense === null || row.speedup === null ? row.latency_us_median : dense.us / row.speedup;
+  return [{ us: paired, lines: [line] }];
 }
 
+const fastest = (times: readonly Time[]): Time | null =>
+  times.length === 0 ? null : times.reduce((a, b) => (b.us < a.us ? b : a));
+
 const dense = (rows: readonly Numbered[]): Time | null =>
-  fastest(rows.filter(({ row }) => row.variant === 'dense'));
-const sparse = (rows: readonly Numbered[], variant: Variant): Time | null =>
-  fastest(ownDensity(rows.filter(({ row }) => row.variant === variant)));
+  fastest(rows.filter(({ row }) => row.variant === 'dense').flatMap((r) => timeOf(r, null)));
+const sparse = (rows: readonly Numbered[], variant: Variant): Time | null => {
+  const base = dense(rows);
+  const own = ownDensity(rows.filter(({ row }) => row.variant === variant));
+  return fastest(own.flatMap((r) => timeOf(r, base)));
+};
 
 function polarCell(batchSize: number, kvLen: number, times: Times): PolarCell | null {
   const base = times.dense;

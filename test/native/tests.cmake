@@ -8,7 +8,8 @@ add_executable(polar_native_tests
   test/native/mlp_config_test.cpp
   test/native/router_config_test.cpp
   test/native/cuda_memory_test.cpp
-  cuda/rotation.cpp)
+  cuda/rotation.cpp
+  cuda/step/residency.cpp)
 polar_cxx(polar_native_tests)
 target_link_libraries(polar_native_tests PRIVATE polar_host Threads::Threads ${CMAKE_DL_LIBS})
 # Test sources of the CPU backend, added by one line each:

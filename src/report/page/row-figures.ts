@@ -101,11 +101,13 @@ function linesFigure({ id, title, axis, what, rows, points, extraSeries = [] }: 
 
 /** Rows at the model's own density, where the model has one; so that a density sweep is not one line of many points. */
 function ownDensity(rows: readonly NumberedRow[]): NumberedRow[] {
-  return grouped(rows, ({ row }) => `${row.kernel} ${row.batch_size} ${row.kv_len}`).flatMap((same) => {
-    if (same.length === 1) return same;
-    const own = same.filter(({ row }) => row.density_source !== 'flag');
-    return own.length === 1 ? own : [];
-  });
+  return grouped(rows, ({ row }) => `${row.model} ${row.kernel} ${row.batch_size} ${row.kv_len}`).flatMap(
+    (same) => {
+      if (same.length === 1) return same;
+      const own = same.filter(({ row }) => row.density_source !== 'flag');
+      return own.length === 1 ? own : [];
+    },
+  );
 }
 
 /** Speedup against batch size for each model, scope and length, and against length for each batch size. */
@@ -185,36 +187,41 @@ export function densityFigures(rows: readonly NumberedRow[]): Figure[] {
 
 /** Shares of the modules of a decode step, a figure per model, variant and length. */
 export function breakdownFigures(breakdown: readonly BreakdownRow[]): Figure[] {
-  return grouped(breakdown, (b) => `${b.model}|${b.kernel}|${b.kv_len}|${b.active_heads}`).map((group) => {
-    const first = group[0];
-    const modules = [...new Set(group.map((b) => b.module))];
-    const batches = [...new Set(group.map((b) => b.batch_size))].toSorted((a, b) => a - b);
-    const share = (batch: number, module: string): number | null =>
-      group.find((b) => b.batch_size === batch && b.module === module)?.share ?? null;
-    const percent = (value: number | null): string =>
-      value === null ? NOT_AVAILABLE : (100 * value).toFixed(1);
-    const heads = first?.kernel.endsWith('/dense') === false ? `, ${first.active_heads} heads` : '';
-    const title = `${first?.model ?? ''}, ${first?.kernel ?? ''}${heads}, N=${first?.kv_len ?? ''}: where the time of a step goes`;
-    const said = batches.map(
-      (b) => `batch ${b}: attention ${percent(share(b, 'attention'))} %, MLP ${percent(share(b, 'mlp'))} %`,
-    );
-    return {
-      id: `breakdown-${slug(title)}`,
-      title,
-      alt: `${title}. ${said.join('; ')}.`,
-      caption: 'Shares of one decode step by module, from breakdown.csv; they sum to 100 %.',
-      plot: {
-        kind: 'bars',
-        parts: group.map((b) => ({ x: b.batch_size, module: b.module, percent: 100 * b.share })),
-      },
-      table: {
-        caption: `The numbers of: ${title} (%)`,
-        head: ['B', ...modules],
-        rows: batches.map((b) => [String(b), ...modules.map((m) => percent(share(b, m)))]),
-        numeric: [0, ...modules.map((_, i) => i + 1)],
-      },
-    } satisfies Figure;
-  });
+  return grouped(breakdown, (b) => `${b.model}|${b.kernel}|${b.kv_len}|${b.active_heads}`).flatMap(
+    (group) => {
+      const first = group[0];
+      const modules = [...new Set(group.map((b) => b.module))];
+      const batches = [...new Set(group.map((b) => b.batch_size))].toSorted((a, b) => a - b);
+      // One bar is no trend; breakdown.csv has it.
+      if (batches.length < 2) return [];
+      const share = (batch: number, module: string): number | null =>
+        group.find((b) => b.batch_size === batch && b.module === module)?.share ?? null;
+      const percent = (value: number | null): string =>
+        value === null ? NOT_AVAILABLE : (100 * value).toFixed(1);
+      const heads = first?.kernel.endsWith('/dense') === false ? `, ${first.active_heads} heads` : '';
+      const title = `${first?.model ?? ''}, ${first?.kernel ?? ''}${heads}, N=${first?.kv_len ?? ''}: where the time of a step goes`;
+      const said = batches.map(
+        (b) => `batch ${b}: attention ${percent(share(b, 'attention'))} %, MLP ${percent(share(b, 'mlp'))} %`,
+      );
+      const figure = {
+        id: `breakdown-${slug(title)}`,
+        title,
+        alt: `${title}. ${said.join('; ')}.`,
+        caption: 'Shares of one decode step by module, from breakdown.csv; they sum to 100 %.',
+        plot: {
+          kind: 'bars',
+          parts: group.map((b) => ({ x: b.batch_size, module: b.module, percent: 100 * b.share })),
+        },
+        table: {
+          caption: `The numbers of: ${title} (%)`,
+          head: ['B', ...modules],
+          rows: batches.map((b) => [String(b), ...modules.map((m) => percent(share(b, m)))]),
+          numeric: [0, ...modules.map((_, i) => i + 1)],
+        },
+      } satisfies Figure;
+      return [figure];
+    },
+  );
 }
 
 /** Every measured kernel under the roof of the ceilings that this run measured. */

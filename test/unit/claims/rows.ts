@@ -14,6 +14,7 @@ export function measuredRow(kernel: string, latencyUs: number, more: Partial<Row
     latency_us_median: latencyUs,
     latency_us_ci_low: 0.99 * latencyUs,
     latency_us_ci_high: 1.01 * latencyUs,
+    speedup,
     speedup_ci_low: speedup === null ? null : 0.99 * speedup,
     speedup_ci_high: speedup === null ? null : 1.01 * speedup,
     baseline_kernel: `${scope}/dense`,

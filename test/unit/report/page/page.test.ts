@@ -142,3 +142,13 @@ describe('the page', () => {
     expect(markdown).toContain('`polar-bench sweep --model opt-66b --scope attention');
   });
 });
+
+test('two models of one cell are two figures, each with all of its rows', () => {
+  const rows = numbered('h200/opt-66b-union').filter(({ row }) => row.scope === 'attention');
+  const both = [
+    ...rows,
+    ...rows.map(({ row, line }) => ({ row: { ...row, model: 'twin' }, line: line + 50 })),
+  ];
+  const figures = scalingFigures(both);
+  expect(figures.map((f) => f.table.rows.length)).toEqual([rows.length, rows.length]);
+});
