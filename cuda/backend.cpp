@@ -149,6 +149,7 @@ class CudaBackend : public Backend {
                                 const PolarOptions& options) override {
     if (is_block(problem)) return step::open_session(problem, candidates, options);
     if (is_router(problem)) return open_router_session(problem, candidates, options);
+    if (is_block(problem)) return step::open_session(problem, candidates, options);
     return std::make_unique<CudaSession>(problem, candidates, options);
   }
 

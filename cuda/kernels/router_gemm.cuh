@@ -10,6 +10,7 @@
 
 #include <type_traits>
 
+#include "../device/dependent.cuh"
 #include "router_config.h"
 #include "router_key.cuh"
 #include "router_ptx.cuh"
@@ -449,7 +450,7 @@ __global__ void __launch_bounds__(kThreads, 1) router_gemm_kernel(const __grid_c
   const SharedLayout at(shared, p.plan);
   const Share share(p);
   const int warp = static_cast<int>(threadIdx.x) >> 5;
-  ptx::allow_next_kernel();
+  allow_dependents();
   if (threadIdx.x == 0) {
     for (int i = 0; i < p.plan.stages; ++i) {
 #if __CUDA_ARCH__ >= 900
@@ -469,7 +470,7 @@ __global__ void __launch_bounds__(kThreads, 1) router_gemm_kernel(const __grid_c
     load_tile<T>(p, share, warp, at.stages + warp * p.plan.stage_bytes, at.full + 8 * warp);
   }
   __syncwarp();
-  if (p.input_of_previous_kernel) ptx::wait_for_previous_kernel();
+  if (p.input_of_previous_kernel) wait_for_dependencies();
   KeyRange range;
   work<S, T, D>(p, share, at, warp, range);
   if (p.finish == Finish::kHidden) add_all_splits<S, T>(p, share, warp);

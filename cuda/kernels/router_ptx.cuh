@@ -1,4 +1,4 @@
-// PTX of the router kernels beyond mlp_ptx.cuh: barriers that sm_80 has too, bulk copies, clusters, dependent launches.
+// PTX of the router kernels beyond mlp_ptx.cuh: barriers that sm_80 has too, bulk copies, clusters.
 #pragma once
 
 #include "mlp_ptx.cuh"
@@ -40,19 +40,6 @@ __device__ __forceinline__ void named_sync(int id, int threads) {
 }
 __device__ __forceinline__ void named_arrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
-// Programmatic dependent launch: allow the next kernel of the stream to start, and wait for everything before this
-// one. Without effect where the launch has no such attribute. [griddepcontrol]
-__device__ __forceinline__ void allow_next_kernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
-__device__ __forceinline__ void wait_for_previous_kernel() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
 }
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900

@@ -5,6 +5,7 @@
 // Counts are integers and slices have fixed places in the output, so nothing depends on timing.
 #pragma once
 
+#include "../device/dependent.cuh"
 #include "router_key.cuh"
 #include "router_ptx.cuh"
 
@@ -270,7 +271,7 @@ template <int Blocks>
 __global__ void __launch_bounds__(kSelectThreads, 1) select_kernel(const SelectParams p) {
   __shared__ SelectShared s;
   extern __shared__ uint32_t cache[];
-  ptx::wait_for_previous_kernel();
+  wait_for_dependencies();
   const int rank = block_of_cluster<Blocks>();
   Slice slice{nullptr, p.scores, min(rank * p.slice, p.n), 0};
   slice.length = min(p.slice, p.n - slice.first);
@@ -323,7 +324,7 @@ __global__ void __launch_bounds__(Threads, 1) group_select_kernel(const GroupPar
   // Few groups: several threads share the splits of one. Part i takes splits i, i + parts, ...; a fixed order.
   const int width = min((p.groups + 31) / 32 * 32, Threads), parts = Threads / width;
   const int column = thread % width, mine = thread / width;
-  ptx::wait_for_previous_kernel();
+  wait_for_dependencies();
   for (int base = 0; base < p.groups; base += width) {
     const int group = base + column;
     float sum = 0;
