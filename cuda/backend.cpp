@@ -12,6 +12,8 @@
 #include "executable.h"
 #include "kernels/registry.h"
 #include "library/cublaslt_loader.h"
+#include "router_session.h"
+#include "step/session.h"
 
 namespace polar {
 namespace cuda {
@@ -97,6 +99,7 @@ class CudaBackend : public Backend {
 
   std::vector<std::string> kernels() const override {
     std::vector<std::string> ids = kernel_ids();
+    for (std::string& id : step::kernel_ids()) ids.push_back(std::move(id));
     if (kFaultBuild) ids.emplace_back("instrument/spin");
     return ids;
   }
@@ -144,7 +147,15 @@ class CudaBackend : public Backend {
 
   std::unique_ptr<Session> open(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
                                 const PolarOptions& options) override {
+    if (is_block(problem)) return step::open_session(problem, candidates, options);
+    if (is_router(problem)) return open_router_session(problem, candidates, options);
+    if (is_block(problem)) return step::open_session(problem, candidates, options);
     return std::make_unique<CudaSession>(problem, candidates, options);
+  }
+
+  void evaluate(const PolarProblem& problem, const PolarCandidate& candidate, const PolarOptions& options,
+                const PolarTensors& tensors, const Reporter& reporter) override {
+    step::evaluate(problem, candidate, options, tensors, reporter);
   }
 };
 

@@ -20,8 +20,10 @@ target_link_options(polar_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,--no-undefined
 target_include_directories(polar_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
 
 if(POLAR_TESTS)
-  # Drives the library through its C interface on a machine without Node.
-  add_executable(cuda_smoke test/native/cuda_smoke.cpp)
-  polar_cxx(cuda_smoke)
-  target_link_libraries(cuda_smoke PRIVATE ${CMAKE_DL_LIBS})
+  # They drive the library through its C interface on a machine without Node.
+  foreach(program cuda_smoke cuda_step)
+    add_executable(${program} test/native/${program}.cpp)
+    polar_cxx(${program})
+    target_link_libraries(${program} PRIVATE ${CMAKE_DL_LIBS})
+  endforeach()
 endif()

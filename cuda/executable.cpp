@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <chrono>
-#include <cmath>
 
 #include "../src/native/common/error.h"
 #include "../src/native/common/faults.h"
@@ -24,6 +22,10 @@ CudaExecutable::CudaExecutable(SessionState& session, const PolarCandidate& cand
   if (workspace_) CHECK_CUDA(cudaMemsetAsync(workspace_.as(), 0, workspace_.bytes(), session.stream));
 }
 
+std::string CudaExecutable::range_name(const char* phase) const {
+  return std::string(candidate_.kernel) + " " + phase + ": " + problem_text(session_.problem);
+}
+
 void CudaExecutable::run_poisoned() {
   fill_nan(output(), shape_.rows * shape_.columns, session_.stream);
   launch(0);
@@ -31,6 +33,7 @@ void CudaExecutable::run_poisoned() {
 }
 
 PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
+  const ProfilerRange range(range_name("verify"));
   const int64_t count = shape_.rows * shape_.columns;
   if constexpr (kFaultBuild) {
     if (fault_active("sticky", candidate_.kernel)) launch_trap(session_.stream);
@@ -55,48 +58,19 @@ PolarVerification CudaExecutable::verify(int64_t /*rows*/, int32_t repeats) {
 }
 
 int64_t CudaExecutable::plan_sample(int64_t wanted) {
-  const int64_t copies = session_.inputs.copies();
+  const int64_t copies = this->copies();
   const int64_t walks = std::clamp<int64_t>((wanted + copies - 1) / copies, 1, std::max<int64_t>(1, kMaxRuns / copies));
-  runs_ = walks * copies;
-  graph_ = Graph();  // the old graph's memory first
-  graph_ = Graph(session_.stream, [&] {
-    for (int64_t run = 0; run < runs_; ++run) launch(run % copies);
-  });
-  return runs_;
+  sampler_.plan(session_.stream, walks * copies, [&](int64_t run) { launch(run % copies); });
+  return sampler_.runs();
 }
 
 Sample CudaExecutable::sample() {
-  Sample sample;
-  sample.ns = graph_.time_ns(session_.stream, start_, stop_) / static_cast<double>(runs_);
-  // Read after the span, never inside: asking the driver takes locks.
-  const ClockReading reading = session_.device.nvml.read_clocks();
-  sample.clock_mhz = reading.sm_mhz;
-  sample.throttled = session_.device.nvml.throttled(reading);
-  return sample;
+  const ProfilerRange range(range_name("sample"));
+  return sampler_.sample(session_.stream, session_.device.nvml);
 }
 
 double CudaExecutable::energy_mj(double seconds) {
-  using Clock = std::chrono::steady_clock;
-  const Nvml& nvml = session_.device.nvml;
-  if (std::isnan(nvml.total_energy_mj())) return std::nan("");
-  const double once_ns = graph_.time_ns(session_.stream, start_, stop_);
-  const int64_t per_batch = std::max<int64_t>(1, static_cast<int64_t>(0.02e9 / std::max(once_ns, 1.0)));
-  // The counter moves in steps of some 20 to 100 ms: start and end right after a step, and count what ran between.
-  auto run_batch = [&] {
-    for (int64_t i = 0; i < per_batch; ++i) graph_.launch(session_.stream);
-    session_.stream.synchronize("repeating the sample for its energy");
-  };
-  run_batch();
-  const auto begin = Clock::now();
-  const double before = nvml.total_energy_mj();
-  int64_t batches = 0;
-  while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds) {
-    run_batch();
-    ++batches;
-  }
-  const double used = nvml.total_energy_mj() - before;
-  if (!(used > 0)) return std::nan("");
-  return used / static_cast<double>(batches * per_batch * runs_);
+  return sampler_.energy_mj(session_.stream, session_.device.nvml, seconds);
 }
 
 }  // namespace polar::cuda

@@ -7,10 +7,11 @@
 
 #include "../src/native/common/backend.h"
 #include "device/device.h"
-#include "device/graph.h"
+#include "device/profiler_range.h"
 #include "inputs.h"
 #include "kernels/problem.h"
 #include "reference_results.h"
+#include "sampler.h"
 
 namespace polar::cuda {
 
@@ -22,7 +23,7 @@ struct SessionState {
   Stream stream;
   Inputs inputs;
   std::unique_ptr<ReferenceResults> references;
-  DeviceBuffer output;  // as large as the largest candidate's; each writes it whole
+  DeviceBuffer output;                 // as large as the largest candidate's; each writes it whole
   const Reporter* reporter = nullptr;  // from prepare() on
 };
 
@@ -39,6 +40,10 @@ class CudaExecutable : public Executable {
  protected:
   CudaExecutable(SessionState& session, const PolarCandidate& candidate, size_t workspace_bytes);
 
+  // Copies of the inputs that samples walk through.
+  virtual int64_t copies() const { return session_.inputs.copies(); }
+  // "attention/dense verify: attention bf16 B=64 N=1920 ...", for a profiler.
+  std::string range_name(const char* phase) const;
   LaunchContext context() const { return {session_.problem, session_.device.info, session_.stream}; }
   // Enqueues one run over copy `copy` of the inputs into the session's output.
   virtual void launch(int64_t copy) = 0;
@@ -57,9 +62,7 @@ class CudaExecutable : public Executable {
  private:
   void run_poisoned();
 
-  Event start_, stop_;
-  Graph graph_;
-  int64_t runs_ = 1;
+  Sampler sampler_;
 };
 
 // Throws NativeError E_UNSUPPORTED for a kernel of another op, E_OUT_OF_MEMORY, or what the kernel's prepare throws.

@@ -50,13 +50,17 @@ int64_t copies_that_fit(double available_bytes, double required_bytes, double pe
   return spare > 0 ? 1 + static_cast<int64_t>(spare / per_copy_bytes) : 1;
 }
 
+Rotation rotation_over(double bytes, size_t l2_bytes, int64_t fit) {
+  const double wanted = std::ceil(kCachesBeyond * static_cast<double>(l2_bytes) / bytes);
+  const double allowed = static_cast<double>(std::clamp<int64_t>(fit, 1, kMaxCopies));
+  return {static_cast<int64_t>(std::min(wanted, allowed)), wanted <= allowed};
+}
+
 Rotation plan_rotation(const PolarProblem& p, const std::vector<PolarCandidate>& candidates,
                        const PolarOptions& options, size_t l2_bytes, int64_t fit) {
   const double least = least_streamed_bytes(p, candidates);
   if (options.cold_cache == 0 || options.mode == POLAR_MODE_VERIFY || least == 0) return {1, true};
-  const double wanted = std::ceil(kCachesBeyond * static_cast<double>(l2_bytes) / least);
-  const double allowed = static_cast<double>(std::clamp<int64_t>(fit, 1, kMaxCopies));
-  return {static_cast<int64_t>(std::min(wanted, allowed)), wanted <= allowed};
+  return rotation_over(least, l2_bytes, fit);
 }
 
 }  // namespace polar::cuda

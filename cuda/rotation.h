@@ -37,6 +37,8 @@ struct Rotation {
   int64_t copies;
   bool complete;  // false: memory or the limit on graph nodes allowed fewer
 };
+// The same for what reads `bytes` of each copy.
+Rotation rotation_over(double bytes, size_t l2_bytes, int64_t fit);
 Rotation plan_rotation(const PolarProblem& p, const std::vector<PolarCandidate>& candidates,
                        const PolarOptions& options, size_t l2_bytes, int64_t fit);
 

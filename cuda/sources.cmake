@@ -7,6 +7,9 @@ set(POLAR_CUDA_SOURCES
   cuda/inputs.cpp
   cuda/reference_results.cpp
   cuda/rotation.cpp
+  cuda/router_executable.cpp
+  cuda/router_session.cpp
+  cuda/sampler.cpp
   cuda/common/check.cpp
   cuda/device/ceiling_matrix.cu
   cuda/device/ceiling_read.cu
@@ -17,6 +20,7 @@ set(POLAR_CUDA_SOURCES
   cuda/kernels/compare.cu
   cuda/kernels/reference_attention.cu
   cuda/kernels/reference_mlp.cu
+  cuda/kernels/reference_router.cu
   cuda/kernels/registry.cpp
   # Attention
   cuda/kernels/attention_decode.cpp
@@ -40,6 +44,26 @@ set(POLAR_CUDA_SOURCES
   cuda/kernels/mlp_up_dense.cpp
   cuda/kernels/mlp_up_gather_dense.cpp
   cuda/kernels/mlp_up_selective.cpp
+  # Routers
+  cuda/kernels/router.cu
+  cuda/kernels/router_gemm_bf16.cu
+  cuda/kernels/router_gemm_fp16.cu
+  # Layers and steps
+  cuda/step/argmax.cu
+  cuda/step/breakdown.cpp
+  cuda/step/evaluate.cpp
+  cuda/step/executable.cpp
+  cuda/step/layer_sequence.cpp
+  cuda/step/projection.cpp
+  cuda/step/reference_attention.cu
+  cuda/step/reference_kernels.cu
+  cuda/step/reference_step.cpp
+  cuda/step/residency.cpp
+  cuda/step/residual_norm.cu
+  cuda/step/rope_append.cu
+  cuda/step/session.cpp
+  cuda/step/state.cpp
+  cuda/step/weights.cpp
   # Libraries opened at run time
   cuda/library/cublaslt.cpp
   cuda/library/cublaslt_epilogue.cu

@@ -28,7 +28,7 @@ done
 cp "$root"/build/Release/*.node "$root"/build/Release/*.so "$bundle/build/Release/"
 
 mkdir -p "$bundle/scripts"
-cp "$root/scripts/sanitize.sh" "$bundle/scripts/"
+cp "$root/scripts/sanitize.sh" "$root/scripts/gate-experiment.mjs" "$bundle/scripts/"
 
 # A bundle has no repository: what env.json says of the sources is written down here.
 commit=$(git -C "$root" rev-parse HEAD 2> /dev/null || true)

@@ -72,6 +72,10 @@ step('native build with planted faults', 'npm', [
   'error',
 ]);
 nativeTests();
+step('decode steps against the fixtures', 'build-test/Release/polar_step_fixtures', [
+  'build-test/Release/libpolar_cpu.so',
+  'test/fixtures/step',
+]);
 vitest();
 process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;

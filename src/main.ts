@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 /** The only place that prints an error and sets the exit code. */
-import { EXIT, InternalError, PolarBenchError } from './core/errors.js';
+import { InternalError, PolarBenchError } from './core/errors.js';
 import { sanitizeForTerminal } from './report/sanitize.js';
 import { runCli } from './cli/program.js';
 
-// A reader that has seen enough (`| head -1`) is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(EXIT.ok);
-  throw error;
-});
+// A reader that has seen enough (`| head -1`) is no error, and no success either: what follows still decides the exit
+// code, so that a gate fails behind a pipe as well, and a sweep whose progress nobody reads any more goes on.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+}
 
 function report(error: unknown): number {
   const known =

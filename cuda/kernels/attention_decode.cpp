@@ -119,8 +119,17 @@ void launch_attention_decode(const LaunchContext& context, const AttentionArgs& 
     v_map = encode_cache(launch.v, p, launch, config);
   }
   void* arguments[] = {&params, &k_map, &v_map};
-  CHECK_CUDA(cudaLaunchKernel(kernel_address(p, work, config), dim3(config.grid), dim3(config.threads), arguments,
-                              config.shared_bytes, context.stream));
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t launch_config{};
+  launch_config.gridDim = dim3(static_cast<unsigned>(config.grid));
+  launch_config.blockDim = dim3(static_cast<unsigned>(config.threads));
+  launch_config.dynamicSmemBytes = config.shared_bytes;
+  launch_config.stream = context.stream;
+  launch_config.attrs = &attribute;
+  launch_config.numAttrs = context.dependent ? 1 : 0;
+  CHECK_CUDA(cudaLaunchKernelExC(&launch_config, kernel_address(p, work, config), arguments));
 }
 
 }  // namespace polar::cuda

@@ -9,6 +9,7 @@
 // workspace and the last block to arrive merges them in block order: the same bits whoever is last.
 #pragma once
 
+#include "../device/dependent.cuh"
 #include "attention_copy.cuh"
 #include "attention_layout.cuh"
 #include "attention_merge.cuh"
@@ -117,6 +118,7 @@ __global__ void __launch_bounds__((attention_consumer_warps(kHeadDim) + 2) * 32,
       __syncthreads();
 #endif
     }
+    wait_for_dependencies();  // q, the newest position of the caches and the index come from kernels before
     const int begin = range_begin(p, static_cast<int>(blockIdx.x));
     const int end = range_begin(p, static_cast<int>(blockIdx.x) + 1);
     const int warp = threadIdx.x / 32;

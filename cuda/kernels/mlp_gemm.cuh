@@ -250,6 +250,8 @@ __device__ __forceinline__ float activate(int activation, float z) {
       return 0.5f * z * (1.0f + erff(z * 0.70710678118654752f));
     case 2:  // POLAR_GELU_TANH
       return 0.5f * z * (1.0f + tanhf(0.79788456080286536f * (z + 0.044715f * z * z * z)));
+    case 4:  // POLAR_IDENTITY: the plain projections of a layer
+      return z;
     default:  // POLAR_SILU
       return z / (1.0f + __expf(-z));
   }

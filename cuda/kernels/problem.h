@@ -53,6 +53,7 @@ struct LaunchContext {
   const PolarProblem& problem;
   const DeviceInfo& device;
   cudaStream_t stream;
+  bool dependent = false;  // attention: a programmatic dependent launch (device/dependent.cuh)
 };
 
 // A kernel of the registry. `workspace_bytes` is a pure function of its arguments. `prepare` (may be null) runs once

@@ -36,6 +36,15 @@ void launch_reference_mlp_down(const PolarProblem& p, const double* hidden_exact
                                const void* w2, const void* b2, const int32_t* neuron_index, int64_t num_neurons,
                                double* exact, float* naive, cudaStream_t stream);
 
+// Scores of the attention router: exact, naive [B, H_kv].
+void launch_reference_attention_router(const PolarProblem& p, const void* x, const void* weight, double* exact,
+                                       float* naive, cudaStream_t stream);
+
+// Scores of the MLP router: exact, naive [D]; hidden values and logits go through scratch.
+size_t reference_mlp_router_scratch_bytes(const PolarProblem& p);
+void launch_reference_mlp_router(const PolarProblem& p, const void* x, const void* down, const void* up, double* exact,
+                                 float* naive, void* scratch, cudaStream_t stream);
+
 // Judges out [rows, columns] (16-bit) row by row into errors [rows]. The reference has `reference_columns` columns and
 // output column c stands for reference column column_index[c] (null = c). Rows with row_active[row] == 0 (null = all
 // active) have an all-zero reference.

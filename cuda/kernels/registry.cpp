@@ -15,6 +15,9 @@ const MlpKernel* const kMlp[] = {
     &kMlpUpSelective, &kMlpUpGatherDense, &kMlpDownDense, &kMlpDownCublaslt, &kMlpDownSelective, &kMlpDownGatherDense,
 };
 
+// Launched by name: router.h.
+const char* const kRouters[] = {"router/attention-topk", "router/mlp-topk"};
+
 }  // namespace
 
 const AttentionKernel* find_attention_kernel(const std::string& id) {
@@ -35,6 +38,7 @@ std::vector<std::string> kernel_ids() {
   std::vector<std::string> ids;
   for (const AttentionKernel* kernel : kAttention) ids.emplace_back(kernel->id);
   for (const MlpKernel* kernel : kMlp) ids.emplace_back(kernel->id);
+  for (const char* id : kRouters) ids.emplace_back(id);
   return ids;
 }
 

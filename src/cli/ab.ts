@@ -185,6 +185,12 @@ class AbJob {
     const again = flagged.map((c) => ({ ...c, pairs: [] }));
     await this.measure(`once more, ${flagged.length} found`, again, 2 * rounds);
     const second = this.judge(again);
+    // What only failed the second time has failed all the same.
+    flagged.forEach((c, i) => {
+      c.baseReason = again[i]?.baseReason ?? null;
+      c.headReason = again[i]?.headReason ?? null;
+      c.incorrect ||= again[i]?.incorrect ?? false;
+    });
     const byCandidate = new Map(flagged.map((c, i) => [c, second[i]]));
     return first.map((verdict, i) => {
       const repeated = byCandidate.get(candidates[i] as AbCandidate);
@@ -214,11 +220,11 @@ export async function ab(
       return EXIT.interrupted;
     }
     const report: GateReport = { threshold: invocation.threshold, verdicts, warnings: [] };
-    await printGate('polar-bench ab', report, invocation.format, terminal);
-    return gateExitCode(report, invocation.strict, {
+    const code = gateExitCode(report, invocation.strict, {
       incorrect: candidates.some((c) => c.incorrect && c.baseReason === null),
       failed: candidates.some((c) => c.headReason !== null && c.baseReason === null),
     });
+    return await printGate('polar-bench ab', report, invocation.format, code, terminal);
   } catch (error) {
     if (!signal.aborted) throw error;
     warn(terminal, 'interrupted');

@@ -50,9 +50,9 @@ export async function printBreakdown(
 ): Promise<void> {
   if (parts.length === 0 || (format !== 'table' && format !== 'md')) return;
   const modules = [...new Set(parts.map((part) => part.module))];
-  const head = ['model', 'batch', 'kv_len', 'variant', ...modules.map(sanitizeForTerminal), 'sum / step'];
+  const head = ['model', 'batch', 'kv_len', 'variant', ...modules.map(sanitizeForTerminal), 'sum'];
   const body = lines(modules, parts, rows);
-  terminal.stdout.write('\nshares of a decode step, %\n');
+  terminal.stdout.write("\nshares of a decode step, %; sum: all parts over the step's own median\n");
   if (format === 'table') {
     terminal.stdout.write(await plainTable(head, body));
     return;

@@ -29,10 +29,14 @@ function differences(base: ResultSet, head: ResultSet): string[] {
       .toSorted()
       .map((v) => (v === '' ? 'none' : quoted(v)))
       .join(' and ') || 'nothing';
-  return CONDITIONS.flatMap((name) => {
-    const [b, h] = [text(base.conditions[name]), text(head.conditions[name])];
+  const differing = (name: string, ofBase: ReadonlySet<string>, ofHead: ReadonlySet<string>): string[] => {
+    const [b, h] = [text(ofBase), text(ofHead)];
     return b === h ? [] : [`${name}: base has ${b}, head has ${h}`];
-  });
+  };
+  const rows = CONDITIONS.flatMap((name) => differing(name, base.conditions[name], head.conditions[name]));
+  // Only folders say how many threads measured them.
+  const known = base.threads.size > 0 && head.threads.size > 0;
+  return [...rows, ...(known ? differing('threads', base.threads, head.threads) : [])];
 }
 
 function joined(base: ResultSet, head: ResultSet): StoredCell[] {
@@ -106,7 +110,8 @@ export async function compare(
   const title = 'polar-bench compare';
   if (differing.length > 0) {
     const warnings = differing.map((d) => `not comparable: ${d}`);
-    await printGate(title, { threshold: wanted, verdicts: [], warnings }, format, terminal);
+    const nothing = { threshold: wanted, verdicts: [], warnings };
+    await printGate(title, nothing, format, EXIT.inconclusive, terminal);
     throw new PolarBenchError(
       'E_USAGE',
       `Expected results of the same device and settings for BASE and HEAD, got other ones (${differing.join('; ')})`,
@@ -115,6 +120,6 @@ export async function compare(
     );
   }
   const found = report(base, head, wanted);
-  await printGate(title, found, format, terminal);
-  return gateExitCode(found, options['strict'] === true, failuresOf(base, head));
+  const code = gateExitCode(found, options['strict'] === true, failuresOf(base, head));
+  return printGate(title, found, format, code, terminal);
 }

@@ -54,6 +54,8 @@ export interface EnvironmentInput {
   readonly ceilings: Ceilings | null;
   /** After the sweep; null until then */
   readonly ceilingsAfter: Ceilings | null;
+  /** How far the ceilings are apart; null until measured twice */
+  readonly ceilingsSpread: unknown;
   /** The A/A spread of this run; null until measured */
   readonly aaSpread: unknown;
   readonly startedAt: string;
@@ -87,6 +89,7 @@ export function environmentDocument(input: EnvironmentInput): Record<string, unk
     },
     ceilings: input.ceilings?.details ?? {},
     ceilings_after: input.ceilingsAfter?.details ?? null,
+    ceilings_spread: toSnakeCase(input.ceilingsSpread),
     aa_spread: toSnakeCase(input.aaSpread),
   };
 }

@@ -121,8 +121,9 @@ export async function merge(
   const measured = joined(parts);
   const { cells } = first.plan.plan;
   const present = cells.map((cell) => measured.get(cell.key)).filter((c) => c !== undefined);
-  const folder = prepareFolder(options['out'] ?? 'results/merged');
-  folder.acquire();
+  const out = options['out'] ?? 'results/merged';
+  const folder = prepareFolder(out);
+  folder.acquireNew(out);
   try {
     folder.writePlan({ ...first.plan, shard: null });
     folder.writeEnvironment({ ...first.environment, shards: parts.map((part) => part.environment) });

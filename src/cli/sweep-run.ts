@@ -13,8 +13,7 @@ import type { ResultFolder } from '../sinks/folder.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
 import type { ChosenBackend } from './backend-choice.js';
 import { environmentDocument } from './environment.js';
-import { largerCeilings, measureAA, storedCeilings } from './instrument.js';
-
+import { ceilingsSpread, ceilingsWarnings, largerCeilings, measureAA, storedCeilings } from './instrument.js';
 import { exitCodeOf } from './print-rows.js';
 import { SweepProgress } from './progress.js';
 import { shellWord } from './repro.js';
@@ -53,7 +52,8 @@ class SweepRun {
   private readonly runId: string;
   private aaSpread: unknown;
   private before: Ceilings | null = null;
-  private ceilings: Ceilings | null = null;
+  /** Every measurement of this sweep, in the order of time; rows count against the largest */
+  private measured: Ceilings[] = [];
 
   constructor(private readonly job: SweepJob) {
     const { plan, earlier } = job;
@@ -71,11 +71,8 @@ class SweepRun {
     const stored = earlier?.environment ?? null;
     this.refuseOtherEnvironment(stored);
     this.before = await chosen.backend.measureCeilings(this.dtype(), this.remaining.threads);
-    this.ceilings = this.before;
-    for (const details of [stored?.ceilings ?? null, stored?.ceilings_after ?? null]) {
-      const known = storedCeilings(details);
-      if (known !== null) this.ceilings = largerCeilings(known, this.ceilings);
-    }
+    const known = [stored?.ceilings ?? null, stored?.ceilings_after ?? null].map(storedCeilings);
+    this.measured = [...known.filter((c) => c !== null), this.before];
     this.aaSpread ??= await measureAA(chosen.backend, this.remaining);
     folder.writeEnvironment(this.environment(null));
     this.buildRows();
@@ -92,7 +89,7 @@ class SweepRun {
     ];
     if (this.remaining.cells.length > 0 || first === null || last === null) return false;
     this.refuseOtherEnvironment(stored);
-    this.ceilings = largerCeilings(first, last);
+    this.measured = [first, last];
     this.buildRows();
     this.job.folder.rewriteRows(this.rows);
     this.writeBreakdown();
@@ -121,7 +118,8 @@ class SweepRun {
     const { folder } = this.job;
     const after = await this.ceilingsAfter();
     if (after === null) return;
-    this.ceilings = this.ceilings === null ? after : largerCeilings(this.ceilings, after);
+    this.measured.push(after);
+    for (const text of ceilingsWarnings(this.measured)) warn(this.job.terminal, text);
     folder.writeEnvironment(this.environment(after));
     this.buildRows();
     folder.rewriteRows(this.rows);
@@ -147,11 +145,12 @@ class SweepRun {
   }
 
   private context(): RowContext {
-    if (this.ceilings === null) throw new InternalError('Expected measured ceilings for a row, got none yet');
+    const [first, ...others] = this.measured;
+    if (first === undefined) throw new InternalError('Expected measured ceilings for a row, got none yet');
     const { facts } = this.job.chosen;
     return {
       run: { runId: this.runId, deviceName: facts.name, driverVersion: facts.driverVersion },
-      ceilings: this.ceilings,
+      ceilings: others.reduce(largerCeilings, first),
       maxNoise: this.remaining.sampling.maxNoise,
       reproCommand: this.job.reproCommand,
     };
@@ -167,6 +166,7 @@ class SweepRun {
       device: job.chosen.facts,
       ceilings: this.before,
       ceilingsAfter,
+      ceilingsSpread: ceilingsSpread(this.measured),
       aaSpread: this.aaSpread,
       startedAt: job.startedAt,
       endedAt: ceilingsAfter === null ? null : new Date().toISOString(),
@@ -179,11 +179,12 @@ class SweepRun {
     const stored = this.job.earlier?.environment ?? null;
     if (stored === null) return own;
     const resumed = Array.isArray(stored['resumed']) ? (stored['resumed'] as unknown[]) : [];
-    const { started_at, argv, ceilings, ended_at, ceilings_after, aa_spread } = own;
+    const { started_at, argv, ceilings, ended_at, ceilings_after, ceilings_spread, aa_spread } = own;
     return {
       ...stored,
       ended_at,
       ceilings_after,
+      ceilings_spread,
       aa_spread,
       resumed: [...resumed, { started_at, argv, ceilings }],
     };

@@ -5,7 +5,7 @@ import { EXIT, PolarBenchError, UsageError } from '../core/errors.js';
 import type { ModelShape } from '../core/model-shape.js';
 import type { SweepPlan } from '../core/plan.js';
 import { expandSweep } from '../plan/expand.js';
-import { prepareFolder, reopenFolder, type ResultFolder } from '../sinks/folder.js';
+import { prepareFolder, reopenFolder } from '../sinks/folder.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
 import { chooseBackend, type ChosenBackend } from './backend-choice.js';
 import { defaultFolder } from './default-folder.js';
@@ -63,9 +63,10 @@ function refuseEmptyShard(plan: PlanFile): void {
   );
 }
 
-/** Measures into an acquired folder and lets go of it, whatever happens. */
-async function measureInto(folder: ResultFolder, job: Omit<SweepJob, 'folder'>): Promise<number> {
-  folder.acquire();
+/** Measures into a new folder and lets go of it, whatever happens. */
+async function measureInto(out: string, job: Omit<SweepJob, 'folder'>): Promise<number> {
+  const folder = prepareFolder(out);
+  folder.acquireNew(out);
   try {
     return await measureSweep({ ...job, folder });
   } finally {
@@ -136,21 +137,18 @@ export async function sweep(
     }
     const startedAt = new Date().toISOString();
     const named = new Map(models.map((model, i) => [model, invocation.models[i] ?? model.name]));
-    return await measureInto(
-      prepareFolder(invocation.out ?? defaultFolder(chosen.facts, folderName(models), startedAt)),
-      {
-        plan,
-        chosen,
-        earlier: null,
-        startedAt,
-        print: (rows, breakdown) => printResults(rows, breakdown, invocation.format, terminal),
-        command: 'sweep',
-        argv: process.argv.slice(2),
-        reproCommand: (cell: Cell, candidate) =>
-          reproCommand(named.get(cell.model) ?? cell.model.name, cell, candidate),
-        terminal,
-      },
-    );
+    return await measureInto(invocation.out ?? defaultFolder(chosen.facts, folderName(models), startedAt), {
+      plan,
+      chosen,
+      earlier: null,
+      startedAt,
+      print: (rows, breakdown) => printResults(rows, breakdown, invocation.format, terminal),
+      command: 'sweep',
+      argv: process.argv.slice(2),
+      reproCommand: (cell: Cell, candidate) =>
+        reproCommand(named.get(cell.model) ?? cell.model.name, cell, candidate),
+      terminal,
+    });
   } finally {
     await chosen.backend.close();
   }

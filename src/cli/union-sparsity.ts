@@ -14,6 +14,7 @@ import { unionCsv } from '../sinks/union-text.js';
 import { headStatistics, type LayerHeads } from '../traces/heads.js';
 import { TOKENS_PER_SEQUENCE, writeSyntheticTrace } from '../traces/synthetic.js';
 import { plainTable } from './plain-table.js';
+import { abortOnSignals } from './signals.js';
 import { gigabytes, say, warn, type Terminal } from './terminal.js';
 import { collectUnion, type UnionData } from './union-data.js';
 import { chosenRows, printUnion } from './union-print.js';
@@ -95,8 +96,10 @@ async function writeTrace(data: UnionData, invocation: UnionInvocation, terminal
       hint: 'Give D, the neurons of one layer.',
     });
   }
-  const bytes = await writeSyntheticTrace(
-    {
+  const native = loadAddon();
+  const { signal, dispose } = abortOnSignals([{ close: async () => native.traceAbort() }]);
+  try {
+    const trace = {
       model: data.model,
       intermediateSize: data.neurons,
       layers,
@@ -105,13 +108,18 @@ async function writeTrace(data: UnionData, invocation: UnionInvocation, terminal
       tokensPerSequence: TOKENS_PER_SEQUENCE,
       seed: invocation.seed,
       threads: invocation.threads,
-    },
-    path,
-    loadAddon(),
-    (done) => say(terminal, `layer ${done} of ${layers.length}`),
-  );
-  say(terminal, `wrote ${path}: ${layers.length} layers, ${invocation.tokens} tokens, ${gigabytes(bytes)}`);
-  return EXIT.ok;
+    };
+    const said = (done: number): void => say(terminal, `layer ${done} of ${layers.length}`);
+    const bytes = await writeSyntheticTrace(trace, path, native, said, signal);
+    say(terminal, `wrote ${path}: ${layers.length} layers, ${invocation.tokens} tokens, ${gigabytes(bytes)}`);
+    return EXIT.ok;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    warn(terminal, 'interrupted: no trace was written');
+    return EXIT.interrupted;
+  } finally {
+    dispose();
+  }
 }
 
 function oneForWriting(data: readonly UnionData[], invocation: UnionInvocation): UnionData {

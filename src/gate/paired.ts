@@ -81,10 +81,11 @@ export function judgePaired(cells: readonly PairedCell[], threshold: number): Ga
 
 /**
  * What remains of a verdict after a cell was measured once more in fresh processes: a finding must be found again, in the
- * same direction; else it is inconclusive.
+ * same direction; else it is inconclusive. A side that failed this time is missing, whatever it took at first.
  */
 export function confirm(first: GateVerdict, again: GateVerdict): GateVerdict {
   if (first.verdict !== 'regressed' && first.verdict !== 'improved') return first;
   if (first.verdict === again.verdict) return first;
+  if (again.verdict === 'missing' || again.verdict === 'new') return again;
   return { ...first, verdict: 'inconclusive', reason: `${first.verdict} at first, not in fresh processes` };
 }

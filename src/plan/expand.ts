@@ -113,15 +113,9 @@ export function expandSweep(request: SweepRequest, inputs: PlanInputs = {}): Swe
         const planned = candidatesFor(model, scope, batchSize, rules);
         planned.exclusions.forEach(exclude);
         if (planned.candidates.length === 0) continue;
+        const problem = { ...settingsOf(request), model, scope, batchSize, candidates: planned.candidates };
         for (const kvLen of hasKvCache(scope) ? kvLens : [null]) {
-          const cell = withKey({
-            ...settingsOf(request),
-            model,
-            scope,
-            batchSize,
-            kvLen,
-            candidates: planned.candidates,
-          });
+          const cell = withKey({ ...problem, kvLen });
           cells.set(cell.key, cells.get(cell.key) ?? cell);
           if (cells.size > limits.maxCells) throw tooManyCells(limits.maxCells);
         }

@@ -29,6 +29,8 @@ function conditions(e: EnvironmentFile): Record<string, string> {
     device: e.device['name'],
     driver_version: e.device['driver_version'],
     cpu: e.host.cpu,
+    // Threads of the CPU backend are all that there are, unless somebody says otherwise.
+    cpu_count: e.backend === 'cpu' ? e.host['cpu_count'] : null,
     polar_bench_version: e.polar_bench_version,
     git_commit: e.git_commit,
   };

@@ -49,6 +49,20 @@ export class ResultFolder {
     this.lock = FolderLock.take(this.path, this.path);
   }
 
+  /**
+   * The same for a folder that was just prepared: whoever else found it empty may have written into it since.
+   * @param given the folder as the user wrote it
+   * @throws UsageError when it is in use or holds results
+   */
+  acquireNew(given: string): void {
+    this.acquire();
+    if (!existsSync(this.file('plan'))) return;
+    this.release();
+    throw new UsageError(`Expected an absent or empty folder for --out, got ${given} with results by now`, {
+      hint: 'Another process was faster; choose another folder, or continue its sweep with --resume.',
+    });
+  }
+
   release(): void {
     this.lock?.release();
     this.lock = null;

@@ -121,9 +121,18 @@ function commandProperty(text: string): string {
   return commandText(text).replaceAll(':', '%3A').replaceAll(',', '%2C');
 }
 
-/** GitHub annotations, one line each: at most ten, which is all that GitHub shows of a step. */
-export function gateAnnotations(report: GateReport): string {
-  const worth = shown(report.verdicts).filter((v) => v.verdict !== 'same' && v.verdict !== 'improved');
+/**
+ * GitHub annotations, one line each: at most ten, which is all that GitHub shows of a step.
+ *
+ * @param unclear also of what is inconclusive: only where that fails the gate, or every busy machine would cry wolf
+ */
+export function gateAnnotations(report: GateReport, unclear: boolean): string {
+  const wanted: readonly Verdict[] = [
+    'regressed',
+    'missing',
+    ...(unclear ? (['inconclusive'] as const) : []),
+  ];
+  const worth = shown(report.verdicts).filter((v) => wanted.includes(v.verdict));
   const lines = worth.slice(0, ANNOTATIONS_SHOWN).map((v) => {
     const level = v.verdict === 'regressed' ? 'error' : 'warning';
     const message = [change(v), v.reason].filter((t) => t !== null && t !== NOT_AVAILABLE).join('; ');

@@ -4,7 +4,7 @@ import type { Cell } from '../core/cell.js';
 import { SCOPES, VARIANTS } from '../core/cell.js';
 import { UsageError } from '../core/errors.js';
 import type { Exclusion, SamplingOptions, SweepPlan } from '../core/plan.js';
-import { cellSchema } from './samples-line.js';
+import { cellSchema } from './cell-schema.js';
 import { toCamelCase, toSnakeCase, type SnakeKeys } from './snake-case.js';
 
 /** One machine's part of a sweep: the index-th of count parts, from 1. */
@@ -23,7 +23,9 @@ export interface PlanFile {
 }
 
 const schema = z.strictObject({
-  cells: z.array(cellSchema),
+  cells: z
+    .array(cellSchema)
+    .refine((cells) => new Set(cells.map((c) => c.key)).size === cells.length, 'a cell that occurs twice'),
   exclusions: z.array(
     z.strictObject({
       model: z.string(),
@@ -33,17 +35,20 @@ const schema = z.strictObject({
     } satisfies SnakeKeys<Exclusion>),
   ),
   sampling: z.strictObject({
-    min_samples: z.number(),
-    max_samples: z.number(),
-    max_noise: z.number(),
-    max_time_s: z.number(),
-    warmup: z.number(),
-    min_sample_us: z.number(),
+    min_samples: z.int().positive(),
+    max_samples: z.int().positive(),
+    max_noise: z.number().positive(),
+    max_time_s: z.number().positive(),
+    warmup: z.int().nonnegative(),
+    min_sample_us: z.number().nonnegative(),
   } satisfies SnakeKeys<SamplingOptions>),
   threads: z.int().nonnegative(),
   // Absent in files of older versions
   breakdown: z.boolean().default(false),
-  shard: z.strictObject({ index: z.int().positive(), count: z.int().positive() }).nullable(),
+  shard: z
+    .strictObject({ index: z.int().positive(), count: z.int().positive() })
+    .refine((s) => s.index <= s.count, 'a shard beyond the last')
+    .nullable(),
   model_arguments: z.record(z.string(), z.string()),
 });
 
@@ -67,10 +72,11 @@ export function readPlan(path: string, name: string): PlanFile {
     const {
       shard,
       model_arguments: modelArguments,
-      ...plan
+      cells,
+      ...rest
     } = schema.parse(JSON.parse(readFileSync(path, 'utf8')));
     // The schema has checked every key and value; only the spelling of the keys differs.
-    return { plan: toCamelCase(plan) as SweepPlan, shard, modelArguments };
+    return { plan: { ...(toCamelCase(rest) as Omit<SweepPlan, 'cells'>), cells }, shard, modelArguments };
   } catch (cause) {
     const why = (cause instanceof Error ? cause.message : String(cause)).replace(/\s+/g, ' ').slice(0, 200);
     throw new UsageError(

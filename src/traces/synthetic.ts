@@ -89,6 +89,7 @@ async function drawLayer(
  *
  * @param path must not exist
  * @param onLayer called after each layer with the layers done
+ * @param signal ends the writing; the layer under way ends by `native.traceAbort()`
  * @returns bytes written
  * @throws UsageError when the file exists, SinkError when it cannot be written, TraceError for impossible sizes
  */
@@ -97,6 +98,7 @@ export async function writeSyntheticTrace(
   path: string,
   native: TraceNative,
   onLayer: (done: number) => void = () => {},
+  signal?: AbortSignal,
 ): Promise<number> {
   if (existsSync(path)) {
     throw new UsageError(`Expected a new file for --write-trace, got ${quoted(path, 200)}`, {
@@ -125,6 +127,7 @@ export async function writeSyntheticTrace(
     reserve(partial, header.bytes, header.fileBytes);
     reserved = true;
     for (const [index, tensor] of header.tensors.entries()) {
+      signal?.throwIfAborted();
       await drawLayer(trace, index, tensor, partial, native);
       onLayer(index + 1);
     }

@@ -109,6 +109,9 @@ describe('ab', { timeout: 240_000 }, () => {
     const missing = runCli(['ab', '--base', build]);
     expect(missing.status).toBe(2);
     expect(missing.stderr).toContain('Expected a build of polar-bench for --head, got nothing');
+    const nowhere = ab(build, build, '--backend', 'cuda');
+    expect(nowhere.status).toBe(3);
+    expect(nowhere.stderr).toContain('Expected a backend on which both builds work, got none (cuda: ');
     const old = ab(buildFolder(join(root, 'old'), null, 99), build);
     expect(old.status).toBe(2);
     expect(old.stderr).toContain('protocol 1 for --base, got 99');

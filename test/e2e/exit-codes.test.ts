@@ -1,16 +1,17 @@
+import { spawnSync } from 'node:child_process';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
-import { FAULT_ADDON, runCli, temporaryFolder } from '../support/cli.js';
+import { FAULT_ADDON, MAIN, runCli, temporaryFolder } from '../support/cli.js';
 
 const SWEEP =
   'sweep --model tiny-opt --backend cpu --scope attention --seq 64 --batch 1 --cache hot --max-time 0.05 --min-samples 3 --quiet'.split(
     ' ',
   );
 
-/** docs/cli.md; 130 is in faults.test.ts, more of 5 and 6 in the unit tests of compare. */
+/** docs/cli.md; 130 is in faults.test.ts and ab.test.ts, more of 5 and 6 in the unit tests of compare. */
 describe('exit codes', () => {
   test('0, 5 and 6: the same results, slower ones, and those of another device', { timeout: 60_000 }, () => {
     const root = temporaryFolder();
@@ -38,6 +39,28 @@ describe('exit codes', () => {
     expect(other).toMatchObject({ status: 6 });
     expect(other.stderr).toContain('error: Expected results of the same device and settings');
     expect(other.stderr).toContain('dtype: base has "bf16", head has "fp16"');
+  });
+
+  test('5 behind a pipe whose reader has seen enough, on either stream', () => {
+    const root = temporaryFolder();
+    const rows = readFileSync('results/cpu/llama-3-8b/rows.csv', 'utf8');
+    const names = rows.slice(0, rows.indexOf('\r\n')).split(',');
+    const [head, base] = [join(root, 'head.csv'), join(root, 'base.csv')];
+    writeFileSync(head, rows);
+    const halved = rows.split('\r\n').map((line) =>
+      line
+        .split(',')
+        .map((field, i) =>
+          names[i]?.startsWith('latency_us_') && Number(field) > 0 ? String(Number(field) / 2) : field,
+        )
+        .join(','),
+    );
+    writeFileSync(base, halved.join('\r\n'));
+    // The reader is gone before the first byte is written.
+    const script = `set -o pipefail; (sleep 0.3; exec "$@") 2>&1 | true`;
+    const command = [process.execPath, MAIN, 'compare', base, head];
+    const result = spawnSync('bash', ['-c', script, 'bash', ...command], { encoding: 'utf8' });
+    expect(result).toMatchObject({ status: 5, stderr: '' });
   });
 
   test.each([

@@ -1,42 +1,14 @@
-import { execFileSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 
-import { FAULT_ADDON, MAIN, runCli, temporaryFolder } from '../support/cli.js';
+import { FAULT_ADDON, runCli, temporaryFolder } from '../support/cli.js';
 import { childrenOf, finishedCells, startCli, until } from '../support/running-cli.js';
+import { FOUR_FILES, rowsOf, samplesIn, SMALL } from '../support/small-sweep.js';
 
-/** Cells of milliseconds: what is tested here is what happens around them. */
-const SMALL =
-  '--model tiny-opt --backend cpu --scope attention --seq 64 --cache hot --max-time 0.05 --min-samples 3 --quiet'.split(
-    ' ',
-  );
 /** A cell that does not end by itself while a test looks. */
 const ENDLESS = [...SMALL, '--max-time', '600', '--max-noise', '0.000001', '--min-samples', '100000'];
-
-type Row = Readonly<Record<string, string | number | null>>;
-interface SampleLine {
-  readonly cell: { readonly key: string; readonly batch_size: number };
-}
-
-const rowsOf = (stdout: string): Row[] => (JSON.parse(stdout) as { rows: Row[] }).rows;
-const samplesIn = (folder: string): SampleLine[] =>
-  readFileSync(join(folder, 'samples.jsonl'), 'utf8')
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line) as SampleLine);
-const FOUR_FILES = ['env.json', 'plan.json', 'rows.csv', 'samples.jsonl'];
 
 describe('a sweep of 40 cells with a crash, a hang, an out-of-memory and a kill -9 of the parent', () => {
   test(
@@ -140,200 +112,70 @@ describe('a sweep under way', () => {
   );
 });
 
-describe('a finished sweep of two cells', () => {
-  let finished: string;
-  beforeAll(() => {
-    finished = join(tmpdir(), `polar-bench-finished-${process.pid}`);
-    const result = runCli(['sweep', ...SMALL, '--batch', '1,2', '--out', finished]);
-    if (result.status !== 0) throw new Error(result.stderr);
-    return () => rmSync(finished, { recursive: true });
-  }, 60_000);
-
-  const copy = (): string => {
-    const folder = join(temporaryFolder(), 'copy');
-    cpSync(finished, folder, { recursive: true });
-    return folder;
-  };
-  const edit = (path: string, change: (text: string) => string): void =>
-    writeFileSync(path, change(readFileSync(path, 'utf8')));
-
-  test('is resumed over a stale lock, without measuring anything again', () => {
-    const folder = copy();
-    const before = readFileSync(join(folder, 'samples.jsonl'), 'utf8');
-    // A process id that was used before and belongs to somebody else by now: this very test.
-    const stale = { pid: process.pid, host: execFileSync('hostname').toString().trim(), startTicks: '1' };
-    writeFileSync(join(folder, '.lock'), JSON.stringify(stale));
-    const result = runCli(['sweep', '--resume', folder]);
-    expect(result).toMatchObject({ status: 0 });
-    expect(readFileSync(join(folder, 'samples.jsonl'), 'utf8')).toBe(before);
-    expect(readdirSync(folder).toSorted()).toEqual(FOUR_FILES);
-  });
-
-  test.each([
-    [
-      'another device',
-      'env.json',
-      (t: string) => t.replace(/("name": )"[^"]*"/, '$1"Other"'),
-      /device: .* instead of Other/,
-    ],
-    [
-      'another build',
-      'env.json',
-      (t: string) => t.replace(/("polar_bench_version": )"[^"]*"/, '$1"0.0.0"'),
-      /polar_bench_version/,
-    ],
-    ['no JSON', 'env.json', () => '{', /no usable env\.json/],
-    [
-      'a plan of other cells',
-      'plan.json',
-      (t: string) => t.replaceAll('|B1|', '|B7|'),
-      /a cell that is not planned/,
-    ],
-    ['no plan', 'plan.json', () => '[]', /no usable plan\.json/],
-  ])('is not resumed with %s', (_, file, change, says) => {
-    const folder = copy();
-    edit(join(folder, file), change);
-    const result = runCli(['sweep', '--resume', folder]);
-    expect(result).toMatchObject({ status: 2 });
-    expect(result.stderr).toMatch(says);
-  });
-
-  test('is not resumed to measure something else, nor where there is nothing', () => {
-    const other = runCli(['sweep', '--resume', copy(), '--batch', '7']);
-    expect(other.status).toBe(2);
-    expect(other.stderr).toContain('Expected no --batch beside --resume');
-    const absent = runCli(['sweep', '--resume', join(temporaryFolder(), 'absent')]);
-    expect(absent.status).toBe(2);
-    expect(absent.stderr).toContain('Expected a writable result folder for --resume');
-    const empty = runCli(['sweep', '--resume', temporaryFolder()]);
-    expect(empty.status).toBe(2);
-    expect(empty.stderr).toContain('no usable plan.json');
-  });
-
-  test('compares with itself, and warns of rows that were edited', () => {
-    expect(runCli(['compare', finished, finished]).status).toBe(0);
-    const edited = copy();
-    // The first latency behind the count of samples, three times as long.
-    edit(join(edited, 'rows.csv'), (text) =>
-      text.replace(/(,dense,,\d+,)([\d.]+),([\d.]+),([\d.]+)/, (_, head: string, ...us: string[]) =>
-        [head + String(3 * Number(us[0])), 3 * Number(us[1]), 3 * Number(us[2])].join(','),
-      ),
-    );
-    const result = runCli(['compare', finished, edited]);
-    expect(result.status).toBe(5);
-    expect(result.stderr).toMatch(
-      /head: rows whose latency is not the median of their samples.*attention\/dense B=1/,
-    );
-    const alone = runCli(['compare', join(finished, 'rows.csv'), join(edited, 'rows.csv')]);
-    expect(alone.status).toBe(5);
-    expect(alone.stderr).toBe('');
-  });
-});
-
-describe('shards', () => {
-  test('are merged when they are of one plan; what is missing is named', { timeout: 120_000 }, () => {
+describe('a trace that is being written', () => {
+  test.each(['SIGINT', 'SIGTERM'] as const)('leaves nothing behind on %s', async (signal) => {
     const root = temporaryFolder();
-    const shard = (index: number): string => {
-      const folder = join(root, String(index));
-      const result = runCli([
-        'sweep',
-        ...SMALL,
-        '--batch',
-        '1-3+1',
-        '--shard',
-        `${index}/2`,
-        '--out',
-        folder,
-      ]);
-      expect(result).toMatchObject({ status: 0 });
-      return folder;
-    };
-    const [first, second] = [shard(1), shard(2)];
-    const odd = join(root, 'odd');
-    cpSync(second, odd, { recursive: true });
-    const plan = join(odd, 'plan.json');
-    writeFileSync(plan, readFileSync(plan, 'utf8').replace('"max_time_s": 0.05', '"max_time_s": 10'));
-
-    const whole = runCli(['merge', second, first, '--out', join(root, 'whole'), '--format', 'json']);
-    expect(whole).toMatchObject({ status: 0 });
-    expect(samplesIn(join(root, 'whole')).map((line) => line.cell.batch_size)).toEqual([1, 2, 3]);
-    expect(rowsOf(whole.stdout).map((row) => row['batch_size'])).toEqual([1, 1, 1, 2, 2, 2, 3, 3, 3]);
-    expect(runCli(['compare', join(root, 'whole'), join(root, 'whole')]).status).toBe(0);
-
-    const part = runCli(['merge', first, '--out', join(root, 'part')]);
-    expect(part.status).toBe(1);
-    expect(part.stderr).toContain('shard 2/2 is not among the folders');
-    expect(part.stderr).toContain('missing: tiny-opt attention B=2 N=64');
-
-    const refused = [
-      [[first, odd], /plan: another one/],
-      [[first, first], /Expected each cell once/],
-      [[first, root], /no usable plan\.json/],
-    ] as const;
-    for (const [folders, says] of refused) {
-      const result = runCli(['merge', ...folders, '--out', join(root, 'refused')]);
-      expect(result.status).toBe(2);
-      expect(result.stderr).toMatch(says);
-      expect(existsSync(join(root, 'refused'))).toBe(false);
-    }
-    const environment = join(second, 'env.json');
-    writeFileSync(
-      environment,
-      readFileSync(environment, 'utf8').replace(/("cpu": )"[^"]*"/, '$1"Other CPU"'),
-    );
-    const machines = runCli(['merge', first, second, '--out', join(root, 'refused')]);
-    expect(machines.status).toBe(2);
-    expect(machines.stderr).toContain('cpu: Other CPU instead of');
-    const many = runCli(['sweep', ...SMALL, '--batch', '1', '--shard', '2/2', '--out', join(root, 'empty')]);
-    expect(many.status).toBe(2);
-    expect(many.stderr).toContain('at most 1 shards');
+    const path = join(root, 'drawn.safetensors');
+    // Gigabytes, of which the test waits for none.
+    const law = '--alpha 0.3 --beta 7 --neurons 36864 --tokens 1000000'.split(' ');
+    const running = startCli(['union-sparsity', ...law, '--write-trace', path]);
+    await until('the file is begun', () => existsSync(`${path}.partial`), running);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const sent = performance.now();
+    running.kill(signal);
+    const { status, stderr } = await running.ended;
+    expect(performance.now() - sent).toBeLessThan(1000);
+    expect(status).toBe(130);
+    expect(stderr).toBe('warning: interrupted: no trace was written\n');
+    expect(readdirSync(root)).toEqual([]);
   });
 });
 
-describe('a full disk', () => {
-  /** The program on a file system of 250 KB, or where the system mounts none, with files of 100 KB at most. */
-  function withLittleSpace(folder: string, args: readonly string[]): { status: number; stderr: string } {
-    mkdirSync(folder);
-    const mount = `mount -t tmpfs -o size=250k tmpfs "$1" 2>/dev/null || { trap '' XFSZ; ulimit -f 100; }`;
-    // The namespace of its own goes with the mount in it; what is written comes out through a copy.
-    const script = `${mount}; shift; "$@"; code=$?; cp -r "$FOLDER"/out "$FOLDER".kept; exit $code`;
-    const inside = ['bash', '-c', script, 'bash', folder, process.execPath, MAIN, ...args];
-    const isolated = `unshare -m true 2>/dev/null && exec unshare -m "$@" || exec "$@"`;
-    try {
-      execFileSync('bash', ['-c', isolated, 'bash', ...inside], {
-        env: { ...process.env, FOLDER: folder, NO_COLOR: '1' },
-        stdio: ['ignore', 'pipe', 'pipe'],
-      });
-      return { status: 0, stderr: '' };
-    } catch (error) {
-      const { status, stderr } = error as { status: number; stderr: Buffer };
-      return { status, stderr: stderr.toString() };
-    }
-  }
-
-  test('ends with exit 1 and the path; what was written before is whole', { timeout: 120_000 }, () => {
-    const folder = join(temporaryFolder(), 'small');
-    const flags = [...SMALL, '--max-time', '0.1', '--max-noise', '0.0001', '--min-samples', '100000'];
-    const out = join(folder, 'out');
-    const { status, stderr } = withLittleSpace(folder, [
-      'sweep',
-      ...flags,
-      '--batch',
-      '1-40+1',
-      '--out',
-      out,
-    ]);
-    expect({ status, stderr }).toMatchObject({ status: 1 });
-    expect(stderr).toMatch(
-      /error: Expected to write .*(samples\.jsonl|rows\.csv).*(ENOSPC|EFBIG).*\[E_SINK\]/,
+describe('a machine that loses half of its bandwidth during a sweep', () => {
+  test('is named on stderr and in env.json', () => {
+    const root = temporaryFolder();
+    const addon = join(root, 'addon.cjs');
+    const abi = /POLAR_ABI_VERSION\D+(\d+)/.exec(readFileSync('src/native/abi.h', 'utf8'))?.[1];
+    // A backend that measures nothing but ceilings, and lower ones each time.
+    writeFileSync(
+      addon,
+      `let read = 45;
+      const memory = { last_level_cache_bytes: 1e6, total_memory_bytes: 1e12, free_memory_bytes: 1e12 };
+      module.exports = {
+        abiVersion: () => ${abi},
+        progress: () => ({ beats: 0, phase: '', fraction: 0 }),
+        describe: async () => ({ name: 'fake', ...memory }),
+        measureCeilings: async () => ({ read_gb_per_s: (read -= 15), matrix_tflop_per_s: 1 }),
+        measureCell: async () => { throw Object.assign(new Error('none'), { code: 'E_OUT_OF_MEMORY' }); },
+      };`,
     );
-    expect(stderr).toContain('continue with: polar-bench sweep --resume');
-    const kept = `${folder}.kept`;
-    const samples = samplesIn(kept);
-    const rows = readFileSync(join(kept, 'rows.csv'), 'utf8').trimEnd().split('\r\n');
-    expect(samples.length).toBeGreaterThan(0);
-    // The cell that did not fit may have its samples and not yet its rows; never the other way round.
-    expect([3 * samples.length, 3 * (samples.length - 1)]).toContain(rows.length - 1);
-    expect(readdirSync(kept).filter((name) => name.includes('tmp'))).toEqual([]);
+    const out = join(root, 'out');
+    const result = runCli(['sweep', ...SMALL, '--batch', '1', '--out', out], {
+      env: { POLAR_BENCH_ADDON: addon },
+    });
+    expect(result).toMatchObject({ status: 1 });
+    expect(result.stderr).toContain('warning: the read ceiling was 30.0, then 15.0 GB/s, 50 % apart');
+    expect(result.stderr).not.toContain('matrix ceiling');
+    const environment: unknown = JSON.parse(readFileSync(join(out, 'env.json'), 'utf8'));
+    expect(environment).toMatchObject({
+      ceilings: { read_gb_per_s: 30 },
+      ceilings_after: { read_gb_per_s: 15 },
+      ceilings_spread: { read_gb_per_s: 0.5, matrix_tflop_per_s: 0 },
+    });
+  });
+});
+
+describe('a sweep that is ended before its first cell', () => {
+  test('can be resumed from its plan alone', { timeout: 60_000 }, async () => {
+    const folder = join(temporaryFolder(), 'out');
+    const running = startCli(['sweep', ...SMALL, '--batch', '1', '--out', folder]);
+    await until('the ceilings are measured', () => existsSync(join(folder, 'rows.csv')), running);
+    running.kill('SIGINT');
+    const { status, stdout, stderr } = await running.ended;
+    expect({ status, stdout }).toMatchObject({ status: 130 });
+    expect(stderr).toContain('interrupted after 0 of 1 cells');
+    expect(readdirSync(folder).toSorted()).toEqual(['plan.json', 'rows.csv']);
+    expect(runCli(['sweep', '--resume', folder])).toMatchObject({ status: 0 });
+    expect(readdirSync(folder).toSorted()).toEqual(FOUR_FILES);
   });
 });

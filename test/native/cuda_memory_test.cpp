@@ -1,6 +1,7 @@
 // What a cell costs in device memory, as far as it is a pure function: needs neither a GPU nor a toolkit.
 #include "../../cuda/library/cublaslt_shape.h"
 #include "../../cuda/rotation.h"
+#include "../../cuda/step/residency.h"
 #include "check.h"
 
 using namespace polar;
@@ -160,4 +161,68 @@ TEST("cuda memory: what is spare after the first copy holds the others") {
   CHECK_EQ(copies_that_fit(109, 40, 10), 7);
   CHECK_EQ(copies_that_fit(40, 40, 10), 1);
   CHECK_EQ(copies_that_fit(10, 40, 10), 1);  // the cell is skipped then
+}
+
+namespace {
+
+// OPT-66B as a step problem: 72 heads of 128, 64 layers.
+PolarProblem opt_66b(int64_t batch, int64_t kv_len) {
+  PolarProblem p = attention(batch, kv_len, 72, 128);
+  p.scope = POLAR_SCOPE_STEP;
+  p.hidden_size = 9216;
+  p.intermediate_size = 36864;
+  p.norm = POLAR_NORM_LAYER;
+  p.qkv_bias = p.out_bias = p.mlp_bias = 1;
+  p.num_layers = 64;
+  p.vocab_size = 50272;
+  p.mlp_router_rank = 1024;
+  return p;
+}
+
+}  // namespace
+
+TEST("resident layers: a layer of OPT-66B holds weights, KV cache and routers") {
+  const int64_t kv = int64_t{2} * 2 * 64 * 72 * 1920 * 128;  // 4 529 848 320
+  const int64_t weights = 2 * (int64_t{27648} * 9216 + 9216 * 9216 + int64_t{2} * 36864 * 9216);
+  const int64_t routers = 2 * (72 * 9216 + 1024 * 9216 + 36864 * 1024);
+  const int64_t vectors = 2 * (4 * 9216 + 27648 + 9216 + 36864 + 9216);  // norms and biases
+  CHECK_EQ(static_cast<int64_t>(step::layer_bytes(opt_66b(64, 1920))), kv + weights + routers + vectors);
+}
+
+TEST(
+    "resident layers: a model that does not fit keeps as many layers as fit, a small one whole copies beyond the "
+    "cache") {
+  const std::vector<PolarCandidate> dense = {candidate("step/dense")};
+  const step::Residency large = step::plan_residency(opt_66b(64, 1920), dense, cold(), kL2, 21);
+  CHECK_EQ(large.layers, 21);
+  CHECK_EQ(large.complete, true);
+  PolarProblem small = opt_66b(1, 64);
+  small.num_qo_heads = small.num_kv_heads = 4;
+  small.head_dim = 64;
+  small.hidden_size = 256;
+  small.intermediate_size = 1024;
+  small.num_layers = 3;
+  // A layer reads 2 (2 * 4 * 64 * 64 + (768 + 256) * 256 + 2 * 1024 * 256) = 1 638 400 bytes: 192 layers are 5 x L2.
+  CHECK_EQ(step::plan_residency(small, dense, cold(), kL2, 100000).layers, 192);
+  CHECK_EQ(step::plan_residency(small, dense, cold(), kL2, 100).layers, 99);  // whole models
+  CHECK_EQ(step::plan_residency(small, dense, cold(), kL2, 100).complete, false);
+  CHECK_EQ(step::runs_per_sample(small, 192, 1), 64);
+  CHECK_EQ(step::runs_per_sample(small, 192, 65), 128);
+}
+
+TEST("resident layers: hot cache and verification keep one model") {
+  const std::vector<PolarCandidate> dense = {candidate("step/dense")};
+  PolarOptions options = cold();
+  options.cold_cache = 0;
+  CHECK_EQ(step::plan_residency(opt_66b(1, 64), dense, options, kL2, 100000).layers, 64);
+}
+
+TEST("resident layers: the leanest layer of the leanest candidate counts, the first layer attends to all heads") {
+  PolarCandidate sparse = candidate("step/polar", 21, 3686);
+  const std::vector<int64_t> neurons = {36864, 3686};
+  sparse.layer_active_neurons = neurons.data();
+  PolarProblem p = opt_66b(1, 1920);
+  p.num_layers = 2;
+  const double lean = 2.0 * (2.0 * 21 * 1920 * 128 + 36864.0 * 9216 + 2.0 * 3686 * 9216);
+  CHECK_EQ(step::least_layer_bytes(p, {candidate("step/dense"), sparse}), lean);
 }

@@ -225,6 +225,18 @@ TEST("problems and counts out of range are refused") {
   CHECK_THROWS(polar::check_problem(m), "E_UNSUPPORTED");
 }
 
+TEST("a problem's text names the sizes that tell its cell apart") {
+  PolarProblem p{};
+  p.scope = POLAR_SCOPE_ATTENTION;
+  p.dtype = POLAR_FP16;
+  p.batch_size = 64, p.kv_len = 1920, p.num_qo_heads = 72, p.num_kv_heads = 9, p.head_dim = 128;
+  CHECK_EQ(polar::problem_text(p), std::string("fp16 B=64 N=1920 H=72/9 d_h=128"));
+  p.scope = POLAR_SCOPE_ROUTER;
+  p.dtype = POLAR_BF16;
+  p.hidden_size = 512, p.intermediate_size = 2048, p.mlp_router_rank = 512;
+  CHECK_EQ(polar::problem_text(p), std::string("bf16 B=64 d=512 D=2048 H_kv=9 rank=512"));
+}
+
 TEST("a verdict needs rows, refuses NaN and lets zero rows be only zero") {
   polar::Verdict empty(POLAR_BF16);
   CHECK_EQ(empty.result(true).passed, 0);

@@ -77,7 +77,8 @@ export class MeasuringProcess {
       this.watchdog = setInterval(() => this.checkHang(), 250);
       const message: ChildCall = { id, call };
       child.send(message, (error) => {
-        if (error !== null)
+        // The exit may have been noticed first: then the call is settled, and another one may be under way.
+        if (error !== null && this.pending?.id === id)
           this.fail(new NativeError('E_CRASHED', `The measuring process is gone: ${error.message}`));
       });
     });

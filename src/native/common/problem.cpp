@@ -201,6 +201,20 @@ float tensor_scale(const PolarProblem& p, Tensor tensor) {
   }
 }
 
+std::string problem_text(const PolarProblem& p) {
+  std::string text = std::string(p.dtype == POLAR_BF16 ? "bf16" : "fp16") + " B=" + std::to_string(p.batch_size);
+  if (is_attention(p) || is_block(p)) {
+    text += " N=" + std::to_string(p.kv_len) + " H=" + std::to_string(p.num_qo_heads) + "/" +
+            std::to_string(p.num_kv_heads) + " d_h=" + std::to_string(p.head_dim);
+  }
+  if (!is_attention(p)) text += " d=" + std::to_string(p.hidden_size) + " D=" + std::to_string(p.intermediate_size);
+  if (is_router(p)) {
+    text += " H_kv=" + std::to_string(p.num_kv_heads) + " rank=" + std::to_string(p.mlp_router_rank);
+  }
+  if (is_block(p)) text += " L=" + std::to_string(p.num_layers);
+  return text;
+}
+
 OutputShape output_shape(const PolarProblem& p, const PolarCandidate& candidate) {
   if (is_attention(p)) return {p.batch_size * p.num_qo_heads, p.head_dim};
   if (p.scope == POLAR_SCOPE_STEP) return {p.batch_size, p.vocab_size};

@@ -34,6 +34,9 @@ int64_t tensor_elements(const PolarProblem& p, Tensor tensor);
 // weights 1/sqrt(fan-in), biases 0.5, everything else 1.
 float tensor_scale(const PolarProblem& p, Tensor tensor);
 
+// The sizes that tell cells apart, "bf16 B=64 N=1920 H=72/72 d_h=128", for logs and profilers.
+std::string problem_text(const PolarProblem& p);
+
 // Output elements and output rows. A row is what verification judges on its own: (sequence, query head) for attention,
 // a sequence for the MLP scopes. `active_neurons` counts for mlp-up, whose sparse output is [B, active_neurons].
 struct OutputShape {

@@ -12,6 +12,9 @@ namespace polar::cpu {
 namespace {
 
 constexpr int64_t kPiece = int64_t{1} << 19;  // elements that a thread fills at a time
+// A layer's small tensors come in thousands of copies where layers are small; a mapping each would exhaust what the
+// operating system allows.
+constexpr size_t kSlabBytes = size_t{2} << 20;
 constexpr int64_t kSlice = int64_t{1} << 26;  // elements between two signs of life
 
 // Overwrites the rows [valid, capacity) that intersect the elements [first, first + count).
@@ -67,14 +70,21 @@ std::vector<uint16_t*> InputStore::get(const TensorSpec& spec, int64_t copies, I
     (*found)->spec = spec;
   }
   Entry& entry = **found;
+  const size_t stride = (static_cast<size_t>(spec.bytes()) + 63) / 64 * 64;
+  const auto per_slab = static_cast<int64_t>(std::max<size_t>(1, kSlabBytes / stride));
   while (static_cast<int64_t>(entry.copies.size()) < copies) {
-    Buffer buffer(static_cast<size_t>(spec.elements) * sizeof(uint16_t));
-    fill_tensor(spec, static_cast<int64_t>(entry.copies.size()), buffer.half(), isa, pool, reporter);
-    entry.copies.push_back(std::move(buffer));  // only when it is whole: a cancelled fill leaves nothing behind
+    const auto copy = static_cast<int64_t>(entry.copies.size());
+    if (entry.room == 0) {
+      entry.room = std::min(per_slab, copies - copy);
+      entry.slabs.emplace_back(stride * static_cast<size_t>(entry.room));
+    }
+    const Buffer& slab = entry.slabs.back();
+    auto* data = reinterpret_cast<uint16_t*>(slab.data() + slab.size() - stride * static_cast<size_t>(entry.room));
+    fill_tensor(spec, copy, data, isa, pool, reporter);
+    entry.copies.push_back(data);  // only when it is whole: a cancelled fill leaves nothing behind
+    --entry.room;
   }
-  std::vector<uint16_t*> pointers;
-  for (int64_t c = 0; c < copies; ++c) pointers.push_back(entry.copies[static_cast<size_t>(c)].half());
-  return pointers;
+  return {entry.copies.begin(), entry.copies.begin() + copies};
 }
 
 double InputStore::held_bytes(const TensorSpec& spec) const {

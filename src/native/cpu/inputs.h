@@ -56,7 +56,9 @@ class InputStore {
  private:
   struct Entry {
     TensorSpec spec;
-    std::vector<Buffer> copies;
+    std::vector<Buffer> slabs;  // copies of a small tensor share one
+    int64_t room = 0;           // copies for which the last slab has room
+    std::vector<uint16_t*> copies;
   };
   std::vector<std::unique_ptr<Entry>> entries_;
 };

@@ -161,8 +161,8 @@ template <typename T>
 void turn(T* x, int64_t head_dim, int64_t position, double theta) {
   const int64_t half = head_dim / 2;
   for (int64_t i = 0; i < half; ++i) {
-    const double angle = static_cast<double>(position) *
-                         std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
+    const double angle =
+        static_cast<double>(position) * std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
     const T c = static_cast<T>(std::cos(angle));
     const T s = static_cast<T>(std::sin(angle));
     const T low = x[i];

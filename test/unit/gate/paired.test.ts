@@ -84,4 +84,9 @@ describe('confirm', () => {
     expect(confirm(slow!, fast!).verdict).toBe('inconclusive');
     expect(confirm(same!, slow!).verdict).toBe('same');
   });
+
+  it('takes a kernel that failed the second time for missing', () => {
+    const lost = judgePaired([{ ...cell(1.05), headReason: 'failed: planted' }], 0.02)[0]!;
+    expect(confirm(slow!, lost)).toMatchObject({ verdict: 'missing', reason: 'head: failed: planted' });
+  });
 });

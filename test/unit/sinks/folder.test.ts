@@ -17,7 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { SinkError, TraceError, UsageError } from '../../../src/core/errors.js';
 import type { SweepPlan } from '../../../src/core/plan.js';
 import { csvHeader, csvRows } from '../../../src/sinks/csv.js';
-import { prepareFolder } from '../../../src/sinks/folder.js';
+import { prepareFolder, type ResultFolder } from '../../../src/sinks/folder.js';
 import { readRowsCsv, readSamples } from '../../../src/sinks/read.js';
 import type { CellRecord } from '../../../src/core/outcome.js';
 import { breakdownRows } from '../../../src/report/step.js';
@@ -162,6 +162,25 @@ describe('samples.jsonl of a step', () => {
   });
 });
 
+describe('two that find the same folder empty', () => {
+  const path = (): string => join(base, 'out');
+  const begin = (): ResultFolder => prepareFolder(path());
+
+  it('do not both write into it, however quick the first is', () => {
+    const [quick, late] = [begin(), begin()];
+    quick.acquireNew('out');
+    expect(() => late.acquireNew('out')).toThrow(/no other sweep writes to/);
+    quick.writePlan({ plan, shard: null, modelArguments: {} });
+    quick.release();
+    expect(() => late.acquireNew('out')).toThrow(UsageError);
+    expect(() => late.acquireNew('out')).toThrow(/--out, got out with results by now/);
+    // The refused one let go: the folder can be resumed.
+    expect(readdirSync(path()).toSorted()).toEqual(['plan.json', 'rows.csv']);
+    late.acquire();
+    late.release();
+  });
+});
+
 describe('ResultFolder', () => {
   it('holds the four files, whole after every cell', () => {
     const folder = prepareFolder(join(base, 'out'));
@@ -280,6 +299,16 @@ describe('readSamples', () => {
     ['not JSON', '{"cell": oops}'],
     ['another object', '{"cell": {}}'],
     ['fewer results than candidates', recordToLine({ ...record, outcome: outcomeOf([failed()]) })],
+    ['a negative sample', recordToLine(record).replace('[1.5,null,3]', '[1.5,null,-3]')],
+    ['no sample of what is ok', recordToLine(record).replace('[1.5,null,3]', '[]')],
+    [
+      'results of another kernel',
+      recordToLine(record).replace(
+        '"candidates":[{"kernel":"attention/dense","variant":"dense","status"',
+        '"candidates":[{"kernel":"attention/x","variant":"dense","status"',
+      ),
+    ],
+    ['a cell under the key of another', recordToLine(record).replace('"batch_size":2', '"batch_size":3')],
   ])('refuses a whole line that is %s, with its number', (_what, line) => {
     writeSamples(record);
     appendFileSync(samplesPath(), `${line}\n`);

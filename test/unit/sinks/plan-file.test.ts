@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
+import type { Cell } from '../../../src/core/cell.js';
 import { UsageError } from '../../../src/core/errors.js';
 import type { SweepPlan } from '../../../src/core/plan.js';
 import {
@@ -12,7 +13,7 @@ import {
 } from '../../../src/sinks/environment-file.js';
 import { jsonDocument } from '../../../src/sinks/json.js';
 import { planDocument, type PlanFile, readPlan, shardCells } from '../../../src/sinks/plan-file.js';
-import { cell, shape } from '../../support/cells.js';
+import { candidate, cell, selectiveHead, shape } from '../../support/cells.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'polar-plan-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -25,13 +26,18 @@ const plan = (cells: number): SweepPlan => ({
   breakdown: false,
 });
 
+const MLP_DENSE = candidate({ kernel: 'mlp/dense', activeHeads: null, activeNeurons: 1024 });
+
 describe('plan.json', () => {
   const path = join(folder, 'plan.json');
 
   it('gives back the plan, the shard and the names of models exactly', () => {
     const sourced = shape({ name: 'Model_A "x"', criticalHeadDensity: { value: 0.5, source: 'paper' } });
     const file: PlanFile = {
-      plan: { ...plan(2), cells: [cell({ model: sourced, kvLen: null }), cell()] },
+      plan: {
+        ...plan(2),
+        cells: [cell({ model: sourced, scope: 'mlp', kvLen: null, candidates: [MLP_DENSE] }), cell()],
+      },
       shard: { index: 2, count: 3 },
       modelArguments: { 'Model_A "x"': './My Folder/config.json', camelCase: 'snake_case' },
     };
@@ -43,6 +49,35 @@ describe('plan.json', () => {
     writeFileSync(path, text);
     expect(() => readPlan(path, 'results/x')).toThrow(UsageError);
     expect(() => readPlan(path, 'results/x')).toThrow(/result folder of a sweep for results\/x/);
+  });
+
+  const [first] = plan(1).cells as [Cell];
+  const other = (change: Partial<Omit<Cell, 'key'>>): Cell => cell({ batchSize: 1, ...change });
+  it.each([
+    ['a problem under the key of another', { ...first, batchSize: 7 }, 'a key that is not that of the cell'],
+    ['a cell twice', first, 'a cell that occurs twice'],
+    ['attention without a length', other({ kvLen: null }), 'attention without a length'],
+    ['a third of a group', other({ candidates: [selectiveHead(3)] }), 'heads that are no whole groups'],
+    [
+      'a kernel of another scope',
+      other({ candidates: [MLP_DENSE] }),
+      'a kernel that the scope does not have',
+    ],
+    [
+      'more neurons than there are',
+      other({ scope: 'mlp', candidates: [{ ...MLP_DENSE, activeNeurons: 1025 }] }),
+      'more neurons than there are',
+    ],
+    [
+      'a shape that divides by no KV head',
+      other({ model: shape({ numQoHeads: 7 }) }),
+      'heads that are no multiple of the KV heads',
+    ],
+    ['a seed that is no integer', other({ seed: 0.5 }), 'seed'],
+  ])('refuses %s', (_, second, says) => {
+    const file = { plan: { ...plan(1), cells: [first, second] }, shard: null, modelArguments: {} };
+    writeFileSync(path, jsonDocument(planDocument(file)));
+    expect(() => readPlan(path, 'results/x')).toThrow(says);
   });
 });
 
@@ -99,5 +134,15 @@ describe('env.json', () => {
       'device: NVIDIA A100 instead of NVIDIA H200',
       'git_commit: abc instead of none',
     ]);
+  });
+
+  it('tells machines of more or fewer CPUs apart where the CPU is what is measured', () => {
+    const on = (backend: string, count: number): EnvironmentFile => ({
+      ...environment,
+      backend,
+      host: { cpu: 'CPU', cpu_count: count },
+    });
+    expect(environmentDifferences(on('cpu', 8), on('cpu', 16))).toEqual(['cpu_count: 16 instead of 8']);
+    expect(environmentDifferences(on('cuda', 8), on('cuda', 16))).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 #include "executable.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 
@@ -41,7 +42,11 @@ class BlockExecutable final : public Executable {
     return verifier.result(equal);
   }
 
-  int64_t plan_sample(int64_t wanted) override { return runs_ = std::max<int64_t>(1, wanted); }
+  int64_t plan_sample(int64_t wanted) override {
+    history_.clear();  // samples of another length, taken to find out this one
+    taken_ = 0;
+    return runs_ = std::max<int64_t>(1, wanted);
+  }
 
   Sample sample() override {
     PartTimes times{};
@@ -50,21 +55,24 @@ class BlockExecutable final : public Executable {
     for (int64_t r = 0; r < runs_; ++r) run(clock);
     Sample sample;
     sample.ns = std::chrono::duration<double, std::nano>(Clock::now() - start).count() / static_cast<double>(runs_);
-    if (shared_.breakdown) {
+    if (shared_.breakdown && ++taken_ > shared_.warmup) {
       for (double& ns : times) ns /= static_cast<double>(runs_);
       history_.push_back({sample.ns, times});
     }
     return sample;
   }
 
-  // The parts of the sample with the median duration: they sum to the latency that is reported.
+  // The parts of the sample with the median duration (of an even number, the mean of the two in the middle): they sum
+  // to the latency that is reported.
   std::vector<std::pair<std::string, double>> parts() override {
     std::vector<std::pair<std::string, double>> parts;
     if (history_.empty()) return parts;
-    const auto middle = history_.begin() + static_cast<std::ptrdiff_t>(history_.size() / 2);
-    std::nth_element(history_.begin(), middle, history_.end(),
-                     [](const Timed& a, const Timed& b) { return a.ns < b.ns; });
-    for (size_t i = 0; i < kPartNames.size(); ++i) parts.emplace_back(kPartNames[i], middle->parts[i]);
+    std::sort(history_.begin(), history_.end(), [](const Timed& a, const Timed& b) { return a.ns < b.ns; });
+    const Timed& upper = history_[history_.size() / 2];
+    const Timed& lower = history_[(history_.size() - 1) / 2];
+    for (size_t i = 0; i < kPartNames.size(); ++i) {
+      parts.emplace_back(kPartNames[i], 0.5 * (lower.parts[i] + upper.parts[i]));
+    }
     return parts;
   }
 
@@ -88,8 +96,18 @@ class BlockExecutable final : public Executable {
                 shared_.constants, space_, x, out, clock);
       if (++shared_.next_layer == static_cast<int64_t>(shared_.layers.size())) shared_.next_layer = 0;
       x = out;
+      keep_alive();
     }
     if (step()) run_end(launch(), shared_.end, space_, x, clock);
+  }
+
+  // A step of a large model takes longer than a watcher waits for a sign of life.
+  void keep_alive() {
+    constexpr std::chrono::milliseconds kSilence{500};
+    const auto now = Clock::now();
+    if (now - last_sign_ < kSilence) return;
+    last_sign_ = now;
+    shared_.reporter->alive("sample", std::nan(""));
   }
 
   // The same from resident layer 0 on, every buffer and the appended positions NaN before each layer. Returns a digest
@@ -150,7 +168,9 @@ class BlockExecutable final : public Executable {
   std::vector<LayerCounts> counts_;
   bool skip_tile_ = false;
   int64_t runs_ = 1;
+  int64_t taken_ = 0;  // samples since the last plan
   std::vector<Timed> history_;
+  Clock::time_point last_sign_ = Clock::now();
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ struct BlockShared {
   Isa isa;
   ThreadPool& pool;
   bool breakdown;
+  int32_t warmup;  // samples of each candidate that do not count
   BlockConstants constants;
   const Reporter* reporter = nullptr;
   std::vector<LayerTensors> layers{};  // the resident ones

@@ -80,9 +80,8 @@ ResidentPlan plan_resident(const PolarProblem& p, const std::vector<PolarCandida
                      : static_cast<int64_t>(std::clamp(std::floor(kRotationShare * free_bytes / copy), 1.0,
                                                        static_cast<double>(p.num_layers)));
   plan.layer_distance = least * static_cast<double>(plan.layers);
-  plan.end_distance = p.scope == POLAR_SCOPE_STEP
-                          ? least * static_cast<double>(p.num_layers) + sum_bytes(end_specs(p))
-                          : INFINITY;
+  plan.end_distance =
+      p.scope == POLAR_SCOPE_STEP ? least * static_cast<double>(p.num_layers) + sum_bytes(end_specs(p)) : INFINITY;
   return plan;
 }
 

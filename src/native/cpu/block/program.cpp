@@ -134,8 +134,10 @@ void run_layer(const Launch& launch, const LayerTensors& t, const LayerCounts& c
   split_append(sound, s.qkv, {rope ? constants.cosine.data() : nullptr, rope ? constants.sine.data() : nullptr}, s.q,
                t.k_cache, t.v_cache);
   clock.lap(Part::kOther);
-  route(sound, t, counts, s);
-  clock.lap(Part::kRouters);
+  if (counts.routes_groups || counts.routes_neurons) {
+    route(sound, t, counts, s);
+    clock.lap(Part::kRouters);
+  }
   const int32_t* groups = counts.routes_groups ? s.group_index : constants.all_groups.data();
   attention_units(faulty, {s.q, t.k_cache, t.v_cache, s.attention, groups, counts.groups}, UnitKind::kGroup);
   clock.lap(Part::kAttention);

@@ -49,21 +49,21 @@ LayerCounts layer_counts(const PolarProblem& p, const PolarCandidate& candidate,
 // What a problem fixes and no run changes.
 struct BlockConstants {
   explicit BlockConstants(const PolarProblem& p);
-  std::vector<int32_t> all_groups;   // [B, H_kv]
+  std::vector<int32_t> all_groups;  // [B, H_kv]
   std::vector<float> cosine, sine;  // [d_h / 2]; empty without RoPE
 };
 
 // Every buffer of a run, carved from one workspace whose contents are arbitrary before it. After a layer its index
 // lists and scores stand here.
 struct BlockSpace {
-  uint16_t* a;          // [B, d], normed input of the block that runs
-  uint16_t* qkv;        // [B, (H + 2 H_kv) d_h]
-  uint16_t* q;          // [B, H, d_h]
-  uint16_t* attention;  // [B, H, d_h]
-  uint16_t* y;          // [B, d], after the attention block
-  uint16_t* out[2];     // [B, d], of even and odd layers
-  float* group_scores;  // [B, H_kv]
-  int32_t* group_index;  // [B, active groups]
+  uint16_t* a;            // [B, d], normed input of the block that runs
+  uint16_t* qkv;          // [B, (H + 2 H_kv) d_h]
+  uint16_t* q;            // [B, H, d_h]
+  uint16_t* attention;    // [B, H, d_h]
+  uint16_t* y;            // [B, d], after the attention block
+  uint16_t* out[2];       // [B, d], of even and odd layers
+  float* group_scores;    // [B, H_kv]
+  int32_t* group_index;   // [B, active groups]
   float* neuron_scores;   // [D]
   int32_t* neuron_index;  // [active neurons]
   float* logits;          // [B, V]

@@ -25,7 +25,7 @@ class BlockSession final : public Session {
  public:
   BlockSession(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates, const PolarOptions& options,
                Isa isa, ThreadPool& pool, InputStore& store)
-      : shared_{problem, isa, pool, options.breakdown != 0, BlockConstants(problem)},
+      : shared_{problem, isa, pool, options.breakdown != 0, options.warmup, BlockConstants(problem)},
         candidates_(candidates),
         cold_(options.cold_cache != 0),
         store_(store),
@@ -117,8 +117,7 @@ class BlockSession final : public Session {
 }  // namespace
 
 std::unique_ptr<Session> open_block_session(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
-                                            const PolarOptions& options, Isa isa, ThreadPool& pool,
-                                            InputStore& store) {
+                                            const PolarOptions& options, Isa isa, ThreadPool& pool, InputStore& store) {
   return std::make_unique<BlockSession>(problem, candidates, options, isa, pool, store);
 }
 

@@ -81,8 +81,8 @@ void BlockVerifier::end(const EndTensors& t, const BlockSpace& s, const uint16_t
   const int64_t base = p_.num_layers * p_.batch_size;
   for (int64_t b : sequences_) {
     const Row row = logits_reference(p_, t, stored_row(p_, x + b * p_.hidden_size, p_.hidden_size), parallel_);
-    verdict_.add(base + b, compare_row(s.logits + b * p_.vocab_size, row.exact.data(), row.naive.data(),
-                                       p_.vocab_size, p_.dtype));
+    verdict_.add(base + b, compare_row(s.logits + b * p_.vocab_size, row.exact.data(), row.naive.data(), p_.vocab_size,
+                                       p_.dtype));
   }
   for (int64_t b = 0; b < p_.batch_size; ++b) {
     int64_t best = 0;

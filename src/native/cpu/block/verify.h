@@ -33,8 +33,7 @@ class BlockVerifier {
   void add(int64_t row, const uint16_t* out, const Row& reference);
   void groups(int64_t layer, const LayerTensors& t, const LayerCounts& counts, const BlockSpace& s, const Row& a,
               int64_t batch);
-  void neurons(int64_t layer, const LayerTensors& t, const LayerCounts& counts, const BlockSpace& s,
-               const uint16_t* x);
+  void neurons(int64_t layer, const LayerTensors& t, const LayerCounts& counts, const BlockSpace& s, const uint16_t* x);
 
   const PolarProblem p_;
   int64_t rows_;
@@ -43,11 +42,12 @@ class BlockVerifier {
   Verdict verdict_;
 };
 
-// Shared with the router scope. Scores of one sequence and the groups chosen from them: index [top_k] must be what the scores say, exactly.
+// Shared with the router scope. Scores of one sequence and the groups chosen from them: index [top_k] must be what the
+// scores say, exactly.
 void verify_groups(const PolarProblem& p, const uint16_t* weight, const Row& a, const float* scores,
                    const int32_t* index, int64_t top_k, int64_t row, const ParallelFor& parallel, Verdict& verdict);
-// a: the normed inputs of all sequences. Compares the scores of `columns` neurons (0 = all, else a seeded choice) as one
-// row, and the whole index set with all scores.
+// a: the normed inputs of all sequences. Compares the scores of `columns` neurons (0 = all, else a seeded choice) as
+// one row, and the whole index set with all scores.
 void verify_neurons(const PolarProblem& p, const uint16_t* down, const uint16_t* up, const std::vector<Row>& a,
                     const float* scores, const int32_t* index, int64_t top_k, int64_t columns, int64_t row,
                     const ParallelFor& parallel, Verdict& verdict);

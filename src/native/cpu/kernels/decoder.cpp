@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <numeric>
 
 #include "../../common/half.h"
 #include "../../common/problem.h"
@@ -110,17 +109,14 @@ void argmax(const Launch& launch, const float* logits, int32_t* token) {
   });
 }
 
-void top_k(const float* scores, int64_t total, int64_t count, int32_t* order, int32_t* index) {
-  std::iota(order, order + total, 0);
-  if (count < total) {
-    std::nth_element(order, order + count, order + total, [&](int32_t a, int32_t b) {
-      const uint32_t x = sort_key(scores[a]);
-      const uint32_t y = sort_key(scores[b]);
-      return x != y ? x > y : a < b;
-    });
+void top_k(const float* scores, int64_t total, int64_t count, uint64_t* order, int32_t* index) {
+  // One integer that falls with the score and rises with the index among equals: no look-up during the selection.
+  for (int64_t i = 0; i < total; ++i) {
+    order[i] = static_cast<uint64_t>(~sort_key(scores[i])) << 32 | static_cast<uint64_t>(i);
   }
-  std::sort(order, order + count);
-  std::copy(order, order + count, index);
+  if (count < total) std::nth_element(order, order + count, order + total);
+  for (int64_t i = 0; i < count; ++i) index[i] = static_cast<int32_t>(order[i]);
+  std::sort(index, index + count);
 }
 
 }  // namespace polar::cpu

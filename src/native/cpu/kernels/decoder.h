@@ -28,6 +28,6 @@ void argmax(const Launch& launch, const float* logits, int32_t* token);
 
 // The `count` largest of scores[total], ties to the lower index, into `index` in ascending order. Exact; a NaN counts
 // as larger than every number. order: scratch [total].
-void top_k(const float* scores, int64_t total, int64_t count, int32_t* order, int32_t* index);
+void top_k(const float* scores, int64_t total, int64_t count, uint64_t* order, int32_t* index);
 
 }  // namespace polar::cpu

@@ -6,15 +6,15 @@
 namespace polar::cpu {
 namespace {
 
-int32_t* take_indices(Carver& carver, int64_t count) {
-  return reinterpret_cast<int32_t*>(carver.take(static_cast<size_t>(count) * sizeof(int32_t)));
+uint64_t* take_order(Carver& carver, int64_t count) {
+  return reinterpret_cast<uint64_t*>(carver.take(static_cast<size_t>(count) * sizeof(uint64_t)));
 }
 
 }  // namespace
 
 size_t attention_router_workspace_bytes(const PolarProblem& p, int threads) {
   Carver carver(nullptr);
-  take_indices(carver, p.batch_size * p.num_kv_heads);
+  take_order(carver, p.batch_size * p.num_kv_heads);
   carver.take(linear_workspace_bytes(p.batch_size, p.hidden_size, threads));
   return carver.used();
 }
@@ -23,7 +23,7 @@ void attention_router(const Launch& launch, const AttentionRouterArgs& args, std
   const PolarProblem& p = launch.problem;
   const int threads = launch.pool.size();
   Carver carver(workspace);
-  int32_t* order = take_indices(carver, p.batch_size * p.num_kv_heads);
+  uint64_t* order = take_order(carver, p.batch_size * p.num_kv_heads);
   LinearArgs product{};
   product.x = args.x;
   product.batch = p.batch_size;
@@ -44,7 +44,7 @@ void attention_router(const Launch& launch, const AttentionRouterArgs& args, std
 
 size_t mlp_router_workspace_bytes(const PolarProblem& p, int threads) {
   Carver carver(nullptr);
-  take_indices(carver, p.intermediate_size);
+  take_order(carver, p.intermediate_size);
   carver.take(static_cast<size_t>(p.batch_size * p.mlp_router_rank) * sizeof(uint16_t));
   carver.take(linear_workspace_bytes(p.batch_size, p.hidden_size, threads));
   carver.take(linear_workspace_bytes(p.batch_size, p.mlp_router_rank, threads));
@@ -56,7 +56,7 @@ void mlp_router(const Launch& launch, const MlpRouterArgs& args, std::byte* work
   const PolarProblem& p = launch.problem;
   const int threads = launch.pool.size();
   Carver carver(workspace);
-  int32_t* order = take_indices(carver, p.intermediate_size);
+  uint64_t* order = take_order(carver, p.intermediate_size);
   auto* hidden = reinterpret_cast<uint16_t*>(
       carver.take(static_cast<size_t>(p.batch_size * p.mlp_router_rank) * sizeof(uint16_t)));
   LinearArgs first{};

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
 import { MeasuringProcess } from '../../../../src/backends/host/child-process.js';
+import type { NativeError } from '../../../../src/core/errors.js';
 import type { ChildRequest } from '../../../../src/backends/host/protocol.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'polar-child-'));
@@ -59,6 +60,22 @@ describe('MeasuringProcess', () => {
     const process = child(name.replaceAll(' ', '-'), once);
     await expect(process.call(CELL)).rejects.toMatchObject({ code: 'E_CRASHED', message: says });
     expect(await process.call(CELL)).toBe('again');
+  });
+
+  it('loses one call at most to a process that dies between two, whichever end of it is noticed first', async () => {
+    const dying = child('dies-idle', `process.send({ type: 'value', id, value: 1 }, () => process.exit())`);
+    const ends: string[] = [];
+    for (let i = 0; i < 12; i += 1) {
+      ends.push(
+        await dying.call(CELL).then(
+          () => 'value',
+          (error: unknown) => (error as NativeError).code,
+        ),
+      );
+    }
+    expect(ends.filter((end) => end !== 'value' && end !== 'E_CRASHED')).toEqual([]);
+    expect(ends.join(' ')).not.toContain('E_CRASHED E_CRASHED');
+    expect(ends[0]).toBe('value');
   });
 
   it('gives up a call without signs of life, and what the old process does later is not the new one’s', async () => {

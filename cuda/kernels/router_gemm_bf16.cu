@@ -1,0 +1,8 @@
+#include "router_gemm.cuh"
+#include "router_gemm.h"
+
+namespace polar::cuda::router {
+
+const void* router_gemm_kernel_bf16(int batch_tile, Depth depth) { return kernel_of<__nv_bfloat16>(batch_tile, depth); }
+
+}  // namespace polar::cuda::router

@@ -1,0 +1,78 @@
+// How the CUDA routers cut their work, on the limits of real devices; needs neither a GPU nor a toolkit.
+#include "../../cuda/kernels/router_config.h"
+
+#include "check.h"
+
+using namespace polar::cuda::router;
+
+namespace {
+
+struct Device {
+  int sms;
+  size_t shared;
+};
+constexpr Device kH200{132, 232448}, kA100{108, 166912}, kRtx4090{128, 101376};
+
+GemmPlan hidden(int64_t d, int64_t rank, int64_t batch, const Device& device) {
+  return plan_split_k(rank, d, batch, device.sms, device.shared, kHiddenLeastK);
+}
+
+}  // namespace
+
+TEST("router config: OPT-66B's hidden layer at B = 64 on an H200") {
+  // 9 splits of 1024 x 14 blocks of at most 5 tiles: 126 of 132 SMs.
+  const GemmPlan p = hidden(9216, 1024, 64, kH200);
+  CHECK_EQ(p.k_block, 1024);
+  CHECK_EQ(p.splits, 9);
+  CHECK_EQ(p.row_blocks, 14);
+  CHECK_EQ(p.row_tiles, 64);
+  CHECK_EQ(p.stage_bytes, 16 * 1024 * 2);
+  CHECK(p.stages >= 5);  // all tiles of a block in flight
+}
+
+TEST("router config: OPT-66B's score layer streams whole rows of 2 KB") {
+  const GemmPlan p = plan_whole_k(36864, 1024, 64, kH200.sms, kH200.shared);
+  CHECK_EQ(p.splits, 1);
+  CHECK_EQ(p.k_block, 1024);
+  CHECK_EQ(p.row_tiles, 2304);
+  CHECK_EQ(p.row_blocks, 132);
+  CHECK_EQ(p.stages, 6);  // (232448 - 2 x 17408 - 384) / 32768 = 6.02
+}
+
+TEST("router config: a batch takes tiles of 8, 32 or 64 sequences") {
+  CHECK_EQ(batch_tile_of(1), 8);
+  CHECK_EQ(batch_tile_of(8), 8);
+  CHECK_EQ(batch_tile_of(9), 32);
+  CHECK_EQ(batch_tile_of(33), 64);
+  CHECK_EQ(plan_whole_k(100, 64, 65, 132, kH200.shared).batch_tiles, 2);
+  CHECK_EQ(plan_whole_k(100, 64, 512, 132, kH200.shared).batch_tiles, 8);
+}
+
+TEST("router config: every split has work, covers k, and two tiles fit on devices down to 99 KB") {
+  for (const Device& device : {kH200, kA100, kRtx4090}) {
+    for (const int64_t batch : {1, 16, 64, 512}) {
+      for (const int64_t k : {8, 64, 72, 1000, 1024, 1032, 4096, 9216, 16384}) {
+        for (const int64_t rows : {1, 8, 17, 72, 1024, 4096}) {
+          for (const int least : {kAttentionLeastK, kHiddenLeastK}) {
+            const GemmPlan p = plan_split_k(rows, k, batch, device.sms, device.shared, least);
+            CHECK(p.k_block % kLine == 0 && p.k_block <= kMaxBlockK);
+            CHECK(static_cast<int64_t>(p.splits) * p.k_block >= k);
+            CHECK(static_cast<int64_t>(p.splits - 1) * p.k_block < k);
+            CHECK(p.row_blocks >= 1 && p.row_blocks <= p.row_tiles);
+            CHECK(p.stages >= 2 && p.stages <= kMaxStages);
+            CHECK(static_cast<size_t>(p.shared_bytes) <= device.shared);
+          }
+        }
+      }
+    }
+    for (const int64_t rank : {8, 72, 1024}) {
+      const GemmPlan p = plan_whole_k(36864, rank, 64, device.sms, device.shared);
+      CHECK(p.stages >= 2);
+      CHECK(static_cast<size_t>(p.shared_bytes) <= device.shared);
+    }
+  }
+}
+
+TEST("router config: a device with 48 KB of shared memory is seen to be too small") {
+  CHECK(plan_whole_k(36864, 1024, 64, 80, 49152).stages < 2);
+}
