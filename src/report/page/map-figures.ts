@@ -24,6 +24,8 @@ export function basisText({ basis, device }: PolarMap): string {
   }
 }
 
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+
 function crossoverText({ crossover }: PolarMap): string {
   const said = crossover.flatMap(({ kvLen, batchSize }) =>
     batchSize === null ? [] : [`batch ${threeDigits(batchSize)} at N=${kvLen}`],
@@ -55,7 +57,7 @@ function mapFigure(map: PolarMap): Figure {
     id: `map-${slug(`${map.model}-${predicted ? `predicted-${map.device}` : 'measured'}`)}`,
     title: `${map.model}: ${predicted ? `predicted for ${map.device}` : 'measured'}`,
     alt: `Polar map of ${map.model}, ${basisText(map)}. ${hasLevers(map) ? `${crossoverText(map)} ` : ''}Largest speedup: ${largest.winner} ${largest.speedup.toFixed(2)}x at batch ${largest.batchSize}, N=${largest.kvLen}.`,
-    caption: `${basisText(map)}. In each cell the fastest variant and its speedup over dense: ${MAP_LEGEND}. ${colours}`,
+    caption: `${capital(basisText(map))}. In each cell the fastest variant and its speedup over dense: ${MAP_LEGEND}. ${colours}`,
     plot: { kind: 'map', map },
     table: {
       caption: `Winner and speedup over dense: ${MAP_LEGEND}; ${basisText(map)}`,
