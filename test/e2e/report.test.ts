@@ -64,12 +64,15 @@ test('what is no result folder, or was tampered with, is refused', () => {
 
 const binary = findChromium();
 
-describe.skipIf(binary === null)('in headless Chromium (Debian package chromium)', () => {
+const missing = binary === null ? ', skipped: not installed (apt-get install chromium)' : '';
+
+describe.skipIf(binary === null)(`in headless Chromium${missing}`, () => {
   // Not temporaryFolder: that one is gone after the first test.
-  const folder = mkdtempSync(join(tmpdir(), 'polar-bench-page-'));
+  let folder = '';
   let page: Chromium;
 
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'polar-bench-page-'));
     // What `reproduce` would have written for these rows, so that the page has verdicts as well.
     const results = join(folder, 'results');
     cpSync(join(ROOT, 'results/h200/opt-66b-union'), results, { recursive: true });
