@@ -137,6 +137,42 @@ function boundNote(bound: number, paper: number, slow: number | null, scale: Cla
   return `the bound ${bound.toFixed(2)}x${shapes} lies under the paper's ${paper.toFixed(2)}x: no kernel reaches it against the fastest dense${slower}`;
 }
 
+type Judged = Pick<
+  ClaimResult,
+  'verdict' | 'reason' | 'value' | 'interval' | 'bound' | 'boundUnderPaper' | 'slowBaseline'
+>;
+
+/** @param points those that the test needs, all there @param series what the verdict is about */
+function judge(
+  claim: MeasuredClaim,
+  scale: ClaimScale,
+  points: readonly Measured[],
+  series: Pick<ClaimResult, 'points' | 'paperValue'>,
+  data: ClaimData,
+): Judged {
+  const { at } = claim.scales[scale];
+  const { paperValue } = series;
+  const finding = applyTest(claim.test, points, at);
+  const isNumber = claim.test === 'number';
+  const bound = isNumber ? (series.points.find((p) => p.x === at)?.bound ?? null) : null;
+  const isSpeedup = claim.quantity.kind === 'speedup';
+  const boundUnderPaper = isSpeedup && bound !== null && paperValue !== null && bound < paperValue;
+  const slowBaseline = isNumber && at !== null ? slowBaselineRatio(claim, at, data) : null;
+  const physics = boundUnderPaper ? boundNote(bound, paperValue, slowBaseline, scale) : null;
+  const verdict = verdictOf(finding, paperValue);
+  const lucky = isNumber && verdict === 'reproduced';
+  const notes = [finding.reason, physics, lucky ? noiseNote(finding) : null].filter((n) => n !== null);
+  return {
+    verdict,
+    reason: notes.length === 0 ? null : notes.join('; '),
+    value: finding.value,
+    interval: finding.interval,
+    bound,
+    boundUnderPaper,
+    slowBaseline,
+  };
+}
+
 /**
  * The verdict on one claim. Fixed rules: a number is reproduced when our interval overlaps the paper's value +-10 %,
  * exceeded above that, not reproduced below; a trend is a named test.
@@ -169,25 +205,5 @@ export function evaluateClaim(
   if (unavailable !== null) return notMeasurable(about, unavailable, { ...described, points: [] });
   const needed = neededPoints(claim, spec, points);
   if (typeof needed === 'string') return notMeasurable(about, needed, described);
-  const finding = applyTest(claim.test, needed, spec.at);
-  const isNumber = claim.test === 'number';
-  const bound = isNumber ? (points.find((p) => p.x === spec.at)?.bound ?? null) : null;
-  const isSpeedup = claim.quantity.kind === 'speedup';
-  const boundUnderPaper = isSpeedup && bound !== null && paperValue !== null && bound < paperValue;
-  const slowBaseline = isNumber && spec.at !== null ? slowBaselineRatio(claim, spec.at, data) : null;
-  const physics = boundUnderPaper ? boundNote(bound, paperValue, slowBaseline, scale) : null;
-  const verdict = verdictOf(finding, paperValue);
-  const lucky = isNumber && verdict === 'reproduced';
-  const notes = [finding.reason, physics, lucky ? noiseNote(finding) : null].filter((n) => n !== null);
-  return {
-    ...about,
-    ...described,
-    verdict,
-    reason: notes.length === 0 ? null : notes.join('; '),
-    value: finding.value,
-    interval: finding.interval,
-    bound,
-    boundUnderPaper,
-    slowBaseline,
-  };
+  return { ...about, ...described, ...judge(claim, scale, needed, described, data) };
 }

@@ -12,7 +12,7 @@ import {
   SCHEMA,
   Y_TITLE,
 } from './plot-style.js';
-import { xAxis } from './plots-claim.js';
+import { DASHED, DOTTED, linesSpec, type SeriesStyle, SOLID } from './plot-lines.js';
 
 type Layers = Extract<TopLevelSpec, { layer: unknown }>['layer'];
 type PlotOf<K extends Plot['kind']> = Extract<Plot, { kind: K }>;
@@ -27,9 +27,10 @@ function colourOf(series: string): string {
   return BLUE;
 }
 
-const DASHES: Readonly<Record<string, readonly number[]>> = { ideal: [2, 3] };
-const dashOf = (series: string): readonly number[] =>
-  DASHES[series] ?? (series.endsWith('/cublaslt') ? [6, 3] : [1, 0]);
+function styleOf(name: string): SeriesStyle {
+  const dash = name === 'ideal' ? DOTTED : name.endsWith('/cublaslt') ? DASHED : SOLID;
+  return { name, colour: colourOf(name), dash, marked: name !== 'ideal' };
+}
 
 /** The same frame around every picture of a page: the caption says what a title would. */
 function frame(width: number, height: number, layer: Layers): TopLevelSpec {
@@ -37,53 +38,8 @@ function frame(width: number, height: number, layer: Layers): TopLevelSpec {
 }
 
 /** Lines with intervals and points; `ideal` is dotted and has no points. */
-export async function linesSvg({ axis, valueTitle, series, points }: PlotOf<'lines'>): Promise<string> {
-  const x = xAxis(
-    axis,
-    points.map((p) => p.x),
-  );
-  const ends = points.flatMap((p) => [p.low ?? p.y, p.high ?? p.y]);
-  // A linear axis hides what happens near 1 when a tiny density is eleven times faster.
-  const wide = Math.max(...ends) > 8;
-  const domain = [Math.min(1, ...ends) / 1.1, Math.max(...ends) * 1.1];
-  const scale = wide ? { type: 'log', base: 2, nice: false, domain } : { zero: true };
-  const ticks = wide ? { format: '~g' } : {};
-  const y = { field: 'y', type: 'quantitative', title: valueTitle, scale, axis: { ...Y_TITLE, ...ticks } };
-  const legend = {
-    title: null,
-    orient: 'bottom',
-    labelLimit: 400,
-    columns: 2,
-    symbolType: 'stroke',
-    symbolSize: 400,
-  };
-  const color = {
-    field: 'series',
-    type: 'nominal',
-    scale: { domain: series, range: series.map(colourOf) },
-    legend,
-  };
-  const strokeDash = {
-    field: 'series',
-    type: 'nominal',
-    scale: { domain: series, range: series.map(dashOf) },
-    legend,
-  };
-  const layer = [
-    { data: { values: [{ y: 1 }] }, mark: { type: 'rule', color: INK, strokeWidth: 0.8 }, encoding: { y } },
-    { mark: { type: 'line', strokeWidth: 1.8 }, encoding: { x, y, color, strokeDash } },
-    {
-      transform: [{ filter: 'datum.low !== null' }],
-      mark: { type: 'rule', strokeWidth: 1.5 },
-      encoding: { x, y: { ...y, field: 'low' }, y2: { field: 'high' }, color },
-    },
-    {
-      transform: [{ filter: "datum.series !== 'ideal'" }],
-      mark: { type: 'point', filled: true, size: 45, opacity: 1 },
-      encoding: { x, y, color },
-    },
-  ] as unknown as Layers;
-  return renderSvg({ ...frame(560, 280, layer), data: { values: points } } as TopLevelSpec);
+export function linesSvg({ series, ...plot }: PlotOf<'lines'>): Promise<string> {
+  return renderSvg(linesSpec({ ...plot, series: series.map(styleOf), ratio: true, aria: false }));
 }
 
 const MODULE_COLOURS = [BLUE, FAINT, PURPLE, ORANGE, GREEN, INK];

@@ -1,6 +1,6 @@
 import { NOT_AVAILABLE, threeDigits } from '../format.js';
 import type { BreakdownRow } from '../step.js';
-import type { Figure } from './document.js';
+import type { Figure, Table } from './document.js';
 import { grouped, type NumberedRow, slug } from './row-figures.js';
 
 /** Where the time goes, and what the machine allows. */
@@ -44,6 +44,33 @@ export function breakdownFigures(breakdown: readonly BreakdownRow[]): Figure[] {
   );
 }
 
+/** Best and worst share of the bound of each kernel. */
+function sharesTable(rows: readonly NumberedRow[]): Table {
+  const kernels = grouped(
+    rows.filter(({ row }) => row.pct_of_bound !== null),
+    ({ row }) => row.kernel,
+  );
+  const shares = kernels.map((group) => {
+    const all = group.map(({ row, line }) => ({ pct: row.pct_of_bound ?? 0, line }));
+    const best = all.reduce((a, b) => (b.pct > a.pct ? b : a));
+    const worst = all.reduce((a, b) => (b.pct < a.pct ? b : a));
+    return { kernel: group[0]?.row.kernel ?? '', count: all.length, best, worst };
+  });
+  return {
+    caption: 'Share of the bound, by kernel',
+    head: ['kernel', 'rows', 'best %', 'at', 'worst %', 'at'],
+    rows: shares.map(({ kernel, count, best, worst }) => [
+      kernel,
+      String(count),
+      best.pct.toFixed(0),
+      { text: `row ${best.line}`, rows: [best.line] },
+      worst.pct.toFixed(0),
+      { text: `row ${worst.line}`, rows: [worst.line] },
+    ]),
+    numeric: [1, 2, 4],
+  };
+}
+
 /** Every measured kernel under the roof of the ceilings that this run measured. */
 export function rooflineFigure(
   rows: readonly NumberedRow[],
@@ -57,16 +84,6 @@ export function rooflineFigure(
   });
   if (points.length === 0) return [];
   const ridge = (1000 * ceilings.matrixTflopPerS) / ceilings.readGbPerS;
-  const kernels = grouped(
-    rows.filter(({ row }) => row.pct_of_bound !== null),
-    ({ row }) => row.kernel,
-  );
-  const shares = kernels.map((group) => {
-    const all = group.map(({ row, line }) => ({ pct: row.pct_of_bound ?? 0, line }));
-    const best = all.reduce((a, b) => (b.pct > a.pct ? b : a));
-    const worst = all.reduce((a, b) => (b.pct < a.pct ? b : a));
-    return { kernel: group[0]?.row.kernel ?? '', count: all.length, best, worst };
-  });
   const title = 'Roofline: what each kernel reaches of what this machine can do';
   return [
     {
@@ -75,19 +92,7 @@ export function rooflineFigure(
       alt: `${title}. Memory roof ${threeDigits(ceilings.readGbPerS)} GB/s, matrix roof ${threeDigits(ceilings.matrixTflopPerS)} TFLOP/s, ridge at ${threeDigits(ridge)} operations per byte. ${points.length} points, all below the roof unless the table says more than 100 %.`,
       caption: `Counted operations over counted bytes against achieved rate, both axes logarithmic. The roof is what polar-bench measured on this machine: ${threeDigits(ceilings.readGbPerS)} GB/s and ${threeDigits(ceilings.matrixTflopPerS)} TFLOP/s.`,
       plot: { kind: 'roofline', ...ceilings, points },
-      table: {
-        caption: 'Share of the bound, by kernel',
-        head: ['kernel', 'rows', 'best %', 'at', 'worst %', 'at'],
-        rows: shares.map(({ kernel, count, best, worst }) => [
-          kernel,
-          String(count),
-          best.pct.toFixed(0),
-          { text: `row ${best.line}`, rows: [best.line] },
-          worst.pct.toFixed(0),
-          { text: `row ${worst.line}`, rows: [worst.line] },
-        ]),
-        numeric: [1, 2, 4],
-      },
+      table: sharesTable(rows),
     },
   ];
 }
