@@ -116,7 +116,7 @@ function linear(points: readonly Measured[]): Finding {
   const deviations = points.map((p) => Math.abs(fixed + slope * p.x - p.value) / last.value);
   const worst = Math.max(...deviations);
   const fixedShare = fixed / (fixed + slope * last.x);
-  const said = `${(100 * fixedShare).toFixed(0)} % of the time at ${last.x} does not depend on x`;
+  const said = `${Math.max(0, 100 * fixedShare).toFixed(0)} % of the time at ${last.x} does not depend on the density`;
   const reason =
     worst > LINEAR_TOLERANCE
       ? `off the line at ${points[deviations.indexOf(worst)]?.x}`

@@ -73,13 +73,15 @@ async function measureAndJudge(run: Run): Promise<number> {
   } else if (earlier === null) {
     folder.writePlan(file);
   }
+  // A verdict on part of the cells would change with the rest of them.
   if (exitCode === EXIT.interrupted) return exitCode;
   const claims = judge(run.planned, request.scale, rows, folder.path);
   await writeResults(folder.path, claims);
   if (request.scale === 'small') {
+    // Said where people look last: a verdict at another scale must not pass for one on the paper's shapes.
     say(
       terminal,
-      'tested at small scale: small shapes in place of the paper’s; the numbers say how this machine scales',
+      'tested at small scale: the shapes are not the paper’s; a verdict says how this machine scales',
     );
   }
   await printClaims(claims, run.format, terminal);
@@ -130,21 +132,9 @@ async function fresh(invocation: ReproduceInvocation, terminal: Terminal): Promi
     }
     const startedAt = new Date().toISOString();
     const folder = prepareFolder(invocation.out ?? defaultFolder(chosen.facts, 'reproduce', startedAt));
-    const file = planFileOf(planned);
     const { format } = invocation;
-    return await within(folder, () =>
-      measureAndJudge({
-        planned,
-        request,
-        file,
-        chosen,
-        folder,
-        earlier: null,
-        startedAt,
-        format,
-        terminal,
-      }),
-    );
+    const run = { planned, request, chosen, folder, earlier: null, startedAt, format, terminal };
+    return await within(folder, () => measureAndJudge({ ...run, file: planFileOf(planned) }));
   } finally {
     await chosen.backend.close();
   }
@@ -176,17 +166,8 @@ async function resumed(given: string, options: Options, terminal: Terminal): Pro
       say(terminal, `resuming ${folder.path}: ${earlier.records.length} cells are done`);
       const startedAt = new Date().toISOString();
       const format = oneOf('format', CLAIM_FORMATS, textOf(options, 'format') ?? 'table');
-      return await measureAndJudge({
-        planned,
-        request,
-        file,
-        chosen,
-        folder,
-        earlier,
-        startedAt,
-        format,
-        terminal,
-      });
+      const run = { planned, request, file, chosen, folder, earlier, startedAt, format, terminal };
+      return await measureAndJudge(run);
     } finally {
       await chosen.backend.close();
     }

@@ -65,7 +65,7 @@ describe('linear', () => {
     );
     expect(found.holds).toBe(true);
     expect(found.value).toBeCloseTo(0, 9);
-    expect(found.reason).toBe('10 % of the time at 1 does not depend on x');
+    expect(found.reason).toBe('10 % of the time at 1 does not depend on the density');
   });
 
   test('a flat series is a line and not linear in its density', () => {
@@ -77,7 +77,7 @@ describe('linear', () => {
       ),
     ).toMatchObject({
       holds: false,
-      reason: '80 % of the time at 1 does not depend on x',
+      reason: '80 % of the time at 1 does not depend on the density',
     });
   });
 
