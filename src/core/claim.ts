@@ -9,7 +9,7 @@ export const CLAIM_SCALES = ['full', 'small'] as const;
 /** `full`: the paper's shapes; `small`: shapes that two CPU cores measure in seconds. */
 export type ClaimScale = (typeof CLAIM_SCALES)[number];
 
-/** How a claim is decided; docs/methodology.md, "Claims", has the rules. */
+/** How a claim is decided; docs/claims.md has the rules. */
 export const CLAIM_TESTS = [
   'number',
   'rising',
