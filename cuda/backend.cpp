@@ -147,6 +147,7 @@ class CudaBackend : public Backend {
 
   std::unique_ptr<Session> open(const PolarProblem& problem, const std::vector<PolarCandidate>& candidates,
                                 const PolarOptions& options) override {
+    if (is_block(problem)) return step::open_session(problem, candidates, options);
     if (is_router(problem)) return open_router_session(problem, candidates, options);
     if (is_block(problem)) return step::open_session(problem, candidates, options);
     return std::make_unique<CudaSession>(problem, candidates, options);

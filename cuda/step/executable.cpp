@@ -1,7 +1,9 @@
 #include "executable.h"
 
 #include "../../src/native/common/faults.h"
+#include "../../src/native/common/problem.h"
 #include "../device/fill.h"
+#include "../device/profiler_range.h"
 #include "breakdown.h"
 #include "reference_step.h"
 
@@ -25,6 +27,10 @@ Output output_of(const State& state) {
 
 StepExecutable::StepExecutable(State& state, const PolarCandidate& candidate)
     : state_(state), candidate_(candidate), sequence_(state, candidate) {}
+
+std::string StepExecutable::range_name(const char* phase) const {
+  return std::string(candidate_.kernel) + " " + phase + ": " + problem_text(state_.problem);
+}
 
 PolarVerification StepExecutable::verify(int64_t /*rows*/, int32_t repeats) {
   const ProfilerRange range(range_name("verify"));
@@ -52,16 +58,17 @@ PolarVerification StepExecutable::verify(int64_t /*rows*/, int32_t repeats) {
   return check.result(to_host<unsigned long long>(differences.as(), 1)[0] == 0);
 }
 
-std::string StepExecutable::range_name(const char* phase) const {
-  return std::string(candidate_.kernel) + " " + phase + ": " + problem_text(state_.problem);
-}
-
 int64_t StepExecutable::plan_sample(int64_t wanted) {
   const PolarProblem& p = state_.problem;
   const int64_t runs = runs_per_sample(p, state_.resident_layers, wanted);
   sampler_.plan(state_.stream, runs,
                 [&](int64_t run) { sequence_.enqueue(run * p.num_layers % state_.resident_layers, {}); });
   return runs;
+}
+
+Sample StepExecutable::sample() {
+  const ProfilerRange range(range_name("sample"));
+  return sampler_.sample(state_.stream, state_.device.nvml);
 }
 
 std::vector<std::pair<std::string, double>> StepExecutable::parts() {

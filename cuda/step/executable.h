@@ -2,7 +2,6 @@
 // graph.
 #pragma once
 
-#include "../device/profiler_range.h"
 #include "../sampler.h"
 #include "layer_sequence.h"
 
@@ -16,18 +15,15 @@ class StepExecutable : public Executable {
   // runs are: all must leave the same bits.
   PolarVerification verify(int64_t rows, int32_t repeats) override;
   int64_t plan_sample(int64_t wanted) override;
-  Sample sample() override {
-    const ProfilerRange range(range_name("sample"));
-    return sampler_.sample(state_.stream, state_.device.nvml);
-  }
+  Sample sample() override;
   double energy_mj(double seconds) override { return sampler_.energy_mj(state_.stream, state_.device.nvml, seconds); }
   // Step problems only.
   std::vector<std::pair<std::string, double>> parts() override;
 
  private:
-  State& state_;
   std::string range_name(const char* phase) const;
 
+  State& state_;
   const PolarCandidate candidate_;
   LayerSequence sequence_;
   Sampler sampler_;

@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(const Args a) {
   Pair sum{0.0, 0.0f};
   for (int64_t n = slice; slice < slices && n < p.kv_len; n += slices) {
     const Pair value = element(a, a.v, cache_at, newest_value, n, dim);
-    sum.exact += s_exact[n] / total.exact * value.exact;
+    sum.exact += s_exact[n] * value.exact;
     const float weight = round_to_dtype(s_naive[n] / total.naive, p.dtype);
     sum.naive = __fadd_rn(sum.naive, __fmul_rn(weight, value.naive));
   }
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(kThreads) attention_kernel(const Args a) {
     sum.exact += partial[other * p.head_dim + dim].exact;
     sum.naive += partial[other * p.head_dim + dim].naive;
   }
-  a.out_exact[row * p.head_dim + dim] = sum.exact;
+  a.out_exact[row * p.head_dim + dim] = sum.exact / total.exact;
   a.out_naive[row * p.head_dim + dim] = round_to_dtype(sum.naive, p.dtype);
 }
 

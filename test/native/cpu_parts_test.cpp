@@ -159,6 +159,21 @@ TEST("session: touched bytes, counted by hand") {
   CHECK_EQ(touched_bytes(m, c), 10.0 * 64 * 2);
 }
 
+TEST("session: a kernel of another scope is refused") {
+  PolarProblem p{};
+  p.scope = POLAR_SCOPE_ATTENTION;
+  p.batch_size = p.kv_len = p.kv_capacity = p.num_qo_heads = p.num_kv_heads = 1;
+  p.head_dim = 8;
+  ThreadPool pool(1);
+  InputStore store;
+  for (const char* kernel : {"step/dense", "router/mlp-topk", "mlp/dense", "attention/none"}) {
+    PolarCandidate c{};
+    c.kernel = kernel;
+    const auto session = open_session(p, {c}, PolarOptions{}, Isa::kPortable, pool, store);
+    CHECK_THROWS(session->memory(), "E_UNSUPPORTED");
+  }
+}
+
 TEST("session: copies reach five caches for the sparsest candidate, within the memory") {
   CHECK_EQ(plan_copies(100, 100, 50, 1e9), 3);  // 250 distinct bytes wanted
   CHECK_EQ(plan_copies(100, 10, 50, 1e9), 25);  // each copy offers 10

@@ -11,11 +11,11 @@
 
 namespace polar::cpu {
 
-const Kernel& find_kernel(const std::string& id) {
+const Kernel& find_kernel(const PolarProblem& p, const std::string& id) {
   for (const Kernel& kernel : kernel_registry()) {
-    if (id == kernel.id) return kernel;
+    if (id == kernel.id && kernel.scope == p.scope) return kernel;
   }
-  throw NativeError("E_UNSUPPORTED", "Expected a kernel of the CPU backend, got " + id);
+  throw NativeError("E_UNSUPPORTED", "Expected a kernel of the CPU backend in the problem's scope, got " + id);
 }
 
 int64_t active_count(const PolarProblem& p, const PolarCandidate& c) {
@@ -35,7 +35,7 @@ using Clock = std::chrono::steady_clock;
 class CpuExecutable final : public Executable {
  public:
   CpuExecutable(Shared& shared, const PolarCandidate& candidate)
-      : shared_(shared), kernel_(find_kernel(candidate.kernel)), active_(active_count(shared.p, candidate)) {
+      : shared_(shared), kernel_(find_kernel(shared.p, candidate.kernel)), active_(active_count(shared.p, candidate)) {
     const PolarProblem& p = shared.p;
     skip_tile_ = fault_active("skip-tile", kernel_.id);
     workspace_bytes_ = kernel_.workspace_bytes(p, active_, shared.pool.size());
@@ -114,9 +114,11 @@ class CpuExecutable final : public Executable {
   void run(int64_t copy) {
     const auto c = static_cast<size_t>(copy);
     const ReferenceInputs& in = shared_.first;
-    const Launch launch{shared_.p, inner(shared_.isa, shared_.p.dtype), shared_.pool, shared_.workspace.data(), skip_tile_};
+    const Launch launch{shared_.p, inner(shared_.isa, shared_.p.dtype), shared_.pool, shared_.workspace.data(),
+                        skip_tile_};
     if (kernel_.attention != nullptr) {
-      kernel_.attention(launch, {in.q, shared_.k[c], shared_.v[c], shared_.out.half(), selection_->index[c].data(), active_});
+      kernel_.attention(launch,
+                        {in.q, shared_.k[c], shared_.v[c], shared_.out.half(), selection_->index[c].data(), active_});
       return;
     }
     MlpArgs args{};

@@ -16,8 +16,8 @@
 
 namespace polar::cpu {
 
-// Throws NativeError E_UNSUPPORTED.
-const Kernel& find_kernel(const std::string& id);
+// A kernel of the problem's scope. Throws NativeError E_UNSUPPORTED.
+const Kernel& find_kernel(const PolarProblem& p, const std::string& id);
 
 // KV groups or neurons that a run of the candidate computes; all of them for dense kernels.
 int64_t active_count(const PolarProblem& p, const PolarCandidate& c);

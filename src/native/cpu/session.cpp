@@ -115,8 +115,8 @@ class CpuSession final : public Session {
     for (const PolarCandidate& c : candidates_) {
       if (is_spin(c)) continue;
       const int64_t active = active_count(shared_.p, c);
-      most.workspace =
-          std::max(most.workspace, find_kernel(c.kernel).workspace_bytes(shared_.p, active, shared_.pool.size()));
+      most.workspace = std::max(
+          most.workspace, find_kernel(shared_.p, c.kernel).workspace_bytes(shared_.p, active, shared_.pool.size()));
       most.output = std::max(most.output, output_bytes(shared_.p, c));
     }
     return most;
