@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
 BATCH = 3
+HEAD_DIM = 64  # the smallest that every backend has a kernel for
 PREFILL = 21  # positions in the cache; the new token is one more
 
 # Below this a bf16 value would need more bits than a subnormal fp16 has.
@@ -48,7 +49,7 @@ def randomise(model, generator):
 
 def opt_model():
     config = OPTConfig(
-        vocab_size=101, hidden_size=64, num_hidden_layers=3, ffn_dim=160, num_attention_heads=4,
+        vocab_size=101, hidden_size=2 * HEAD_DIM, num_hidden_layers=2, ffn_dim=160, num_attention_heads=2,
         max_position_embeddings=64, do_layer_norm_before=True, dropout=0.0, activation_function="relu",
         tie_word_embeddings=False, attn_implementation="eager")
     return OPTForCausalLM(config)
@@ -56,8 +57,8 @@ def opt_model():
 
 def llama_model(kv_heads):
     config = LlamaConfig(
-        vocab_size=101, hidden_size=64, num_hidden_layers=3, intermediate_size=104, num_attention_heads=8,
-        num_key_value_heads=kv_heads, head_dim=16, max_position_embeddings=64, rms_norm_eps=1e-5,
+        vocab_size=101, hidden_size=64, num_hidden_layers=2, intermediate_size=104, num_attention_heads=4,
+        num_key_value_heads=kv_heads, head_dim=HEAD_DIM, max_position_embeddings=64, rms_norm_eps=1e-5,
         tie_word_embeddings=False, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         attn_implementation="eager")
     return LlamaForCausalLM(config)
@@ -170,7 +171,7 @@ def main():
           problem_of(config, config.num_attention_heads, config.ffn_dim,
                      config.hidden_size // config.num_attention_heads, epsilon, 0))
 
-    for name, kv_heads in (("llama", 8), ("llama-gqa", 2)):
+    for name, kv_heads in (("llama", 4), ("llama-gqa", 2)):
         model = llama_model(kv_heads).eval()
         randomise(model, torch.Generator().manual_seed(kv_heads))
         config = model.config
