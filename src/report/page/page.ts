@@ -179,6 +179,19 @@ function summaryOf(input: ReportInput): string[] {
   ];
 }
 
+/** Anchors and file names that no two figures share, whatever their models are called. */
+function withUniqueIds(sections: readonly Section[]): Section[] {
+  const seen = new Map<string, number>();
+  return sections.map((s) => ({
+    ...s,
+    figures: s.figures.map((figure) => {
+      const times = (seen.get(figure.id) ?? 0) + 1;
+      seen.set(figure.id, times);
+      return times === 1 ? figure : { ...figure, id: `${figure.id}--${times}` };
+    }),
+  }));
+}
+
 /** The document that HTML and Markdown show. Deterministic: the same folder gives the same document. */
 export function reportDocument(input: ReportInput): ReportDocument {
   const rows = input.rows.map((row, i): NumberedRow => ({ row, line: i + 2 }));
@@ -191,7 +204,7 @@ export function reportDocument(input: ReportInput): ReportDocument {
   return {
     title: `polar-bench report: ${input.name}`,
     summary: summaryOf(input),
-    sections: [
+    sections: withUniqueIds([
       ...claimSections(input.claims),
       ...mapSections(measuredPolarMaps(input.rows), input.predicted),
       ...optional('breakdown', 'Where the time of a step goes', breakdown),
@@ -208,6 +221,6 @@ export function reportDocument(input: ReportInput): ReportDocument {
       }),
       ...environmentSection(input.environment),
       ...(rows.length === 0 ? [] : [section('rows', 'All rows', { tables: [rowsTable(rows)] })]),
-    ],
+    ]),
   };
 }

@@ -11,10 +11,15 @@ export interface NumberedRow {
   readonly line: number;
 }
 
+/** Longest part of a file name that comes from untrusted text. */
+const MAX_SLUG = 80;
+
+/** Text as an anchor and a file name: lower-case letters, digits, dots and dashes; different texts may become one. */
 export const slug = (text: string): string =>
   text
     .toLowerCase()
     .replaceAll(/[^a-z0-9.]+/g, '-')
+    .slice(0, MAX_SLUG)
     .replaceAll(/^-+|-+$/g, '');
 
 export function grouped<T>(items: readonly T[], key: (item: T) => string): T[][] {

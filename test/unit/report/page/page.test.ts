@@ -145,6 +145,15 @@ describe('the page', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
+  test('models of like or endless names have figures and files of their own', () => {
+    const twins = ['a b', 'a-b', 'x'.repeat(5000)].flatMap((model) =>
+      rowsOf('h200/opt-66b-union').map((row) => ({ ...row, model })),
+    );
+    const ids = reportDocument(input({ rows: twins })).sections.flatMap((s) => s.figures.map((f) => f.id));
+    expect(new Set(ids).size).toBe(ids.length);
+    for (const id of ids) expect(id).toMatch(/^[a-z0-9.-]{1,120}$/);
+  });
+
   test('the same results give the same bytes; only the date differs', async () => {
     const other = await html(reportDocument(input()), '2027-02-03T04:05:06.000Z');
     expect(other.replaceAll('2027-02-03T04:05:06.000Z', date)).toBe(await render());
