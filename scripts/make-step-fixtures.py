@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, OPTConfig, OPTForCausalLM
 
 BATCH = 3
+HEAD_DIM = 64  # the smallest that every backend has a kernel for
 PREFILL = 21  # positions in the cache; the new token is one more
 
 # Below this a bf16 value would need more bits than a subnormal fp16 has.
@@ -46,18 +47,18 @@ def randomise(model, generator):
             parameter.copy_(representable(noise))
 
 
-def opt_model(hidden_size, heads):
+def opt_model():
     config = OPTConfig(
-        vocab_size=101, hidden_size=hidden_size, num_hidden_layers=3, ffn_dim=160, num_attention_heads=heads,
+        vocab_size=101, hidden_size=2 * HEAD_DIM, num_hidden_layers=2, ffn_dim=160, num_attention_heads=2,
         max_position_embeddings=64, do_layer_norm_before=True, dropout=0.0, activation_function="relu",
         tie_word_embeddings=False, attn_implementation="eager")
     return OPTForCausalLM(config)
 
 
-def llama_model(hidden_size, heads, kv_heads, head_dim):
+def llama_model(kv_heads):
     config = LlamaConfig(
-        vocab_size=101, hidden_size=hidden_size, num_hidden_layers=3, intermediate_size=104, num_attention_heads=heads,
-        num_key_value_heads=kv_heads, head_dim=head_dim, max_position_embeddings=64, rms_norm_eps=1e-5,
+        vocab_size=101, hidden_size=64, num_hidden_layers=2, intermediate_size=104, num_attention_heads=4,
+        num_key_value_heads=kv_heads, head_dim=HEAD_DIM, max_position_embeddings=64, rms_norm_eps=1e-5,
         tie_word_embeddings=False, rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
         attn_implementation="eager")
     return LlamaForCausalLM(config)
@@ -161,19 +162,17 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
 
-    # Heads of 16 keep files small; heads of 64 are for backends whose attention has no smaller ones.
-    for name, hidden_size, heads in (("opt", 64, 4), ("opt-head64", 128, 2)):
-        model = opt_model(hidden_size, heads).eval()
-        randomise(model, torch.Generator().manual_seed(1))
-        decoder = model.model.decoder
-        config = model.config
-        epsilon = decoder.layers[0].self_attn_layer_norm.eps
-        write(folder / f"{name}.safetensors", "opt", model, decoder.layers, opt_layer, decoder.final_layer_norm,
-              problem_of(config, heads, config.ffn_dim, hidden_size // heads, epsilon, 0))
+    model = opt_model().eval()
+    randomise(model, torch.Generator().manual_seed(1))
+    decoder = model.model.decoder
+    config = model.config
+    epsilon = decoder.layers[0].self_attn_layer_norm.eps
+    write(folder / "opt.safetensors", "opt", model, decoder.layers, opt_layer, decoder.final_layer_norm,
+          problem_of(config, config.num_attention_heads, config.ffn_dim,
+                     config.hidden_size // config.num_attention_heads, epsilon, 0))
 
-    for name, hidden_size, heads, kv_heads, head_dim in (
-            ("llama", 64, 8, 8, 16), ("llama-gqa", 64, 8, 2, 16), ("llama-head64", 128, 4, 2, 64)):
-        model = llama_model(hidden_size, heads, kv_heads, head_dim).eval()
+    for name, kv_heads in (("llama", 4), ("llama-gqa", 2)):
+        model = llama_model(kv_heads).eval()
         randomise(model, torch.Generator().manual_seed(kv_heads))
         config = model.config
         # theta as the model applies it: frequencies theta^(-2i/d_h)

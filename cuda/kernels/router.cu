@@ -6,8 +6,8 @@
 #include <string>
 
 #include "../common/check.h"
-#include "router_gemm.cuh"
 #include "router_gemm.h"
+#include "router_params.cuh"
 #include "router_select.cuh"
 
 namespace polar::cuda {

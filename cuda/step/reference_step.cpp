@@ -116,6 +116,7 @@ void RunCheck::begin(int64_t layer) {
   reference_norm(p, layer_->x, state_.weights.layer(Tensor::kNorm1Scale, layer_->resident),
                  state_.weights.layer(Tensor::kNorm1Bias, layer_->resident), a, state_.stream);
   compare("norm1", layer, at.a, a);
+  a = actual(at.a, p.batch_size, p.hidden_size);
   layer_->qkv = ReferencePair(p.batch_size, qkv_columns(p));
   reference_linear(p, a, state_.weights.layer(Tensor::kQkv, layer_->resident),
                    state_.weights.layer(Tensor::kQkvBias, layer_->resident), layer_->qkv, state_.stream);
@@ -135,6 +136,8 @@ void RunCheck::check_qkv(int64_t layer) {
       gather_qkv(p, state_.activations.at().q, state_.weights.layer(Tensor::kKey, layer_->resident),
                  state_.weights.layer(Tensor::kValue, layer_->resident), state_.stream);
   compare("q, k, v", layer, out.as(), layer_->qkv);
+  layer_->qkv = actual(out.as(), layer_->qkv.rows, layer_->qkv.columns);
+  state_.stream.synchronize("keeping q, k and v");  // before `out` is freed
 }
 
 void RunCheck::check_attention_router(int64_t layer) {
@@ -158,23 +161,25 @@ void RunCheck::check_attention(int64_t layer) {
                       sequence_.selects_groups(layer) ? at.group_index : nullptr, sequence_.groups(layer),
                       layer_->attention, scratch.as(), state_.stream);
   compare("attention", layer, at.attention, layer_->attention);
+  layer_->attention = actual(at.attention, p.batch_size, p.num_qo_heads * p.head_dim);
 }
 
 void RunCheck::check_second_norm(int64_t layer) {
   const PolarProblem& p = state_.problem;
   const Weights& w = state_.weights;
-  layer_->attention.rows = p.batch_size;
-  layer_->attention.columns = p.num_qo_heads * p.head_dim;
+  const Activations& at = state_.activations.at();
   ReferencePair projected(p.batch_size, p.hidden_size);
   layer_->y = ReferencePair(p.batch_size, p.hidden_size);
   layer_->n2 = ReferencePair(p.batch_size, p.hidden_size);
   reference_linear(p, layer_->attention, w.layer(Tensor::kOut, layer_->resident),
                    w.layer(Tensor::kOutBias, layer_->resident), projected, state_.stream);
   reference_add(p, layer_->x, projected, layer_->y, state_.stream);
+  compare("attention block", layer, at.y, layer_->y);
+  layer_->y = actual(at.y, p.batch_size, p.hidden_size);
   reference_norm(p, layer_->y, w.layer(Tensor::kNorm2Scale, layer_->resident),
                  w.layer(Tensor::kNorm2Bias, layer_->resident), layer_->n2, state_.stream);
-  compare("attention block", layer, state_.activations.at().y, layer_->y);
-  compare("norm2", layer, state_.activations.at().n2, layer_->n2);
+  compare("norm2", layer, at.n2, layer_->n2);
+  layer_->n2 = actual(at.n2, p.batch_size, p.hidden_size);
 }
 
 void RunCheck::check_mlp_router(int64_t layer) {

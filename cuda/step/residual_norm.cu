@@ -92,6 +92,10 @@ __device__ __forceinline__ void add_residual(const ResidualNormArgs& a, int64_t 
   for (int e = 0; e < kVector; ++e) values[e] = half_bits_to_float(sum.bits[e], kDtype);
 }
 
+__device__ __forceinline__ Pack bias_of(const ResidualNormArgs& a, int vector, bool inside) {
+  return inside && a.bias != nullptr ? static_cast<const Pack*>(a.bias)[vector] : Pack{};
+}
+
 template <int32_t kDtype, int kVectors>
 __global__ void __launch_bounds__(max_threads(kVectors)) residual_norm_kernel(const ResidualNormArgs a) {
   const int vectors = static_cast<int>(a.columns / kVector);  // of the row
@@ -105,7 +109,7 @@ __global__ void __launch_bounds__(max_threads(kVectors)) residual_norm_kernel(co
     const bool inside = i < vectors;
     mine += inside ? 1 : 0;
     scale[v] = inside && a.scale != nullptr ? static_cast<const Pack*>(a.scale)[i] : Pack{};
-    bias[v] = inside && a.bias != nullptr ? static_cast<const Pack*>(a.bias)[i] : Pack{};
+    if constexpr (kVectors < kMaxVectors) bias[v] = bias_of(a, i, inside);
     delta_bias[v] = inside && a.delta_bias != nullptr ? static_cast<const Pack*>(a.delta_bias)[i] : Pack{};
   }
   wait_for_dependencies();
@@ -122,6 +126,8 @@ __global__ void __launch_bounds__(max_threads(kVectors)) residual_norm_kernel(co
   for (int v = 0; v < kVectors; ++v) {
     const int i = static_cast<int>(threadIdx.x + v * blockDim.x);
     if (i >= vectors) continue;
+    // With four vectors a thread has no registers left to hold it from the start: sm_80 spilled.
+    if constexpr (kVectors == kMaxVectors) bias[v] = bias_of(a, i, true);
     Pack out;
 #pragma unroll
     for (int e = 0; e < kVector; ++e) {

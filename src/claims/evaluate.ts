@@ -176,11 +176,13 @@ export function evaluateClaim(
   const boundUnderPaper = isSpeedup && bound !== null && paperValue !== null && bound < paperValue;
   const slowBaseline = isNumber && spec.at !== null ? slowBaselineRatio(claim, spec.at, data) : null;
   const physics = boundUnderPaper ? boundNote(bound, paperValue, slowBaseline, scale) : null;
-  const notes = [finding.reason, physics, isNumber ? noiseNote(finding) : null].filter((n) => n !== null);
+  const verdict = verdictOf(finding, paperValue);
+  const lucky = isNumber && verdict === 'reproduced';
+  const notes = [finding.reason, physics, lucky ? noiseNote(finding) : null].filter((n) => n !== null);
   return {
     ...about,
     ...described,
-    verdict: verdictOf(finding, paperValue),
+    verdict,
     reason: notes.length === 0 ? null : notes.join('; '),
     value: finding.value,
     interval: finding.interval,

@@ -2,10 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
+import type { Variant } from '../core/cell.js';
 import { UsageError } from '../core/errors.js';
 import { configError, parseJsonObject, quoted, valueAt } from '../core/json.js';
 import type { ModelShape } from '../core/model-shape.js';
 import { didYouMean } from '../core/nearest.js';
+import type { Row } from '../core/row.js';
 import { DEFAULT_MLP_DENSITY, defaultHeadDensity } from '../plan/defaults.js';
 import { type DeviceSpec, type PolarMap, predictedPolarMap } from '../report/polar-map.js';
 import type { StepDensities } from '../theory/decode-step.js';
@@ -66,9 +68,36 @@ function densitiesAt(model: ModelShape, batchSize: number): StepDensities {
   return { heads, mlp: model.defaultMlpDensity?.value ?? (model.gated ? null : DEFAULT_MLP_DENSITY) };
 }
 
-/** The predicted polar maps of some models on some devices. */
-export function predictedMaps(models: readonly ModelShape[], specs: readonly string[]): PolarMap[] {
+/** The one density of a kind that rows of a model were measured at; null where there are none or several. */
+function onlyDensity(rows: readonly Row[], variant: Variant, of: (row: Row) => number | null): number | null {
+  const densities = new Set(rows.filter((row) => row.variant === variant).map(of));
+  const [only = null] = densities;
+  return densities.size === 1 ? only : null;
+}
+
+/**
+ * The predicted polar maps of some models on some devices.
+ * @param rows measured ones: a model that they measure at one density is predicted at that, else at what is published
+ */
+export function predictedMaps(
+  models: readonly ModelShape[],
+  specs: readonly string[],
+  rows: readonly Row[],
+): PolarMap[] {
+  const densities = new Map(
+    models.map((model) => {
+      const own = rows.filter((row) => row.model === model.name);
+      const heads = onlyDensity(own, 'head-sparse', (row) => row.head_density);
+      const mlp = onlyDensity(own, 'mlp-sparse', (row) => row.mlp_density);
+      return [model, { heads, mlp }];
+    }),
+  );
+  const at = (model: ModelShape, batchSize: number): StepDensities => {
+    const published = densitiesAt(model, batchSize);
+    const own = densities.get(model);
+    return { heads: own?.heads ?? published.heads, mlp: own?.mlp ?? published.mlp };
+  };
   return specs
     .map(deviceSpec)
-    .flatMap((spec) => models.map((model) => predictedPolarMap(model, spec, (b) => densitiesAt(model, b))));
+    .flatMap((spec) => models.map((model) => predictedPolarMap(model, spec, (b) => at(model, b))));
 }

@@ -88,7 +88,9 @@ export async function makeReport(
   const request = requestOf(path, given);
   const specs = [...new Set([...(request?.deviceSpecs ?? []), ...deviceSpecs])];
   const predicted: PolarMap[] =
-    specs.length === 0 ? [] : predictedMaps(predictionModels(path, given, request), specs);
+    specs.length === 0
+      ? []
+      : predictedMaps(predictionModels(path, given, request), specs, request === null ? rows : []);
   const [first, last] = [
     storedCeilings(environment?.ceilings ?? null),
     storedCeilings(environment?.ceilings_after ?? null),

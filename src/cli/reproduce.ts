@@ -1,16 +1,8 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
-
 import type { Command } from 'commander';
 
-import { evaluateClaim } from '../claims/evaluate.js';
-import type { ClaimResult } from '../core/claim.js';
 import { EXIT, UsageError } from '../core/errors.js';
 import { quoted } from '../core/json.js';
 import type { Row } from '../core/row.js';
-import { CLAIM_FILES, claimsCsv, readBreakdown, writeClaims } from '../sinks/claim-files.js';
-import { CLAIM_HEADINGS, claimCounts, claimLine, claimNotes } from '../report/claim-text.js';
-import { jsonDocument } from '../sinks/json.js';
 import { prepareFolder, reopenFolder, type ResultFolder } from '../sinks/folder.js';
 import type { PlanFile } from '../sinks/plan-file.js';
 import {
@@ -23,9 +15,8 @@ import { allClaims } from './claims-file.js';
 import { defaultFolder } from './default-folder.js';
 import { printPlan } from './dry-run.js';
 import { hangSeconds, oneOf } from './flags.js';
-import { plainTable } from './plain-table.js';
 import { reproCommand } from './repro.js';
-import { planReproduce, type ReproducePlan, rowFilter } from './reproduce-plan.js';
+import { planReproduce, type ReproducePlan } from './reproduce-plan.js';
 import {
   CLAIM_FORMATS,
   type ClaimFormat,
@@ -34,6 +25,7 @@ import {
   reproduceInvocation,
   textOf,
 } from './reproduce-request.js';
+import { judge, printClaims, writeResults } from './reproduce-results.js';
 import { readEarlierRun } from './resume.js';
 import { type EarlierRun, measureSweep } from './sweep-run.js';
 import { say, type Terminal, warn } from './terminal.js';
@@ -55,39 +47,6 @@ interface Run {
 function planFileOf({ plan }: ReproducePlan): PlanFile {
   const names = plan.cells.map((cell) => cell.model.name);
   return { plan, shard: null, modelArguments: Object.fromEntries(names.map((name) => [name, name])) };
-}
-
-/** Verdicts from the rows of the whole run; a row's line in rows.csv is its place after the header. */
-function evaluateAll({ planned, request, folder }: Run, rows: readonly Row[]): ClaimResult[] {
-  const numbered = rows.map((row, i) => ({ row, line: i + 2 }));
-  const breakdown = readBreakdown(folder.path);
-  return planned.claims.map((claim) => {
-    const belongs = rowFilter(claim);
-    const data = { rows: numbered.filter(({ row }) => belongs(row)), breakdown, models: claim.models };
-    return evaluateClaim(claim.claim, request.scale, data, claim.unavailable);
-  });
-}
-
-async function printClaims(
-  claims: readonly ClaimResult[],
-  format: ClaimFormat,
-  terminal: Terminal,
-): Promise<void> {
-  if (format === 'csv') terminal.stdout.write(claimsCsv(claims));
-  if (format === 'json') terminal.stdout.write(jsonDocument({ schema_version: 1, claims }));
-  if (format !== 'table') return;
-  terminal.stdout.write(await plainTable(CLAIM_HEADINGS, claims.map(claimLine)));
-  for (const note of claimNotes(claims)) terminal.stdout.write(`- ${note}\n`);
-  terminal.stdout.write(`${claimCounts(claims)}\n`);
-}
-
-async function writeResults(run: Run, claims: readonly ClaimResult[]): Promise<void> {
-  mkdirSync(join(run.folder.path, CLAIM_FILES.folder), { recursive: true });
-  writeClaims(run.folder.path, claims);
-  const { writeClaimPlots } = await import('../sinks/plots-claim.js');
-  await writeClaimPlots(run.folder.path, claims);
-  const { makeReport } = await import('./report.js');
-  await makeReport(run.folder.path, run.folder.path, [], run.folder.path);
 }
 
 async function measureAndJudge(run: Run): Promise<number> {
@@ -115,8 +74,8 @@ async function measureAndJudge(run: Run): Promise<number> {
     folder.writePlan(file);
   }
   if (exitCode === EXIT.interrupted) return exitCode;
-  const claims = evaluateAll(run, rows);
-  await writeResults(run, claims);
+  const claims = judge(run.planned, request.scale, rows, folder.path);
+  await writeResults(folder.path, claims);
   if (request.scale === 'small') {
     say(
       terminal,

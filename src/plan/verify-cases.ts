@@ -202,7 +202,7 @@ function refusals(input: VerifyCasesInput, dtype: Dtype, scope: Scope): VerifyCa
 function edgesOf(scope: Scope, backend: BackendName): CaseShape[] {
   if (scope === 'attention') return attentionEdges(backend);
   if (scope === 'router') return routerEdges();
-  return scope === 'layer' || scope === 'step' ? layerEdges(scope) : mlpEdges(scope);
+  return scope === 'layer' || scope === 'step' ? layerEdges(scope, backend) : mlpEdges(scope);
 }
 
 /**

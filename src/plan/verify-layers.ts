@@ -18,13 +18,19 @@ const BLOCKS: readonly Partial<ModelShape>[] = [
   { numQoHeads: 6 * KV_HEADS, headDim: 96, ropeTheta: 500_000, normEpsilon: 1e-6 },
 ];
 
+/** The layers of CUDA take neurons in eights, as every model has them; the count is still odd in eights. */
+const inEights = (backend: BackendName, neurons: number): number =>
+  backend === 'cuda' ? 8 * Math.ceil(neurons / 8) : neurons;
+
 /** Each block at each batch size; lengths and widths run along. */
-export function layerEdges(scope: 'layer' | 'step'): CaseShape[] {
+export function layerEdges(scope: 'layer' | 'step', backend: BackendName): CaseShape[] {
+  const intermediateSize = inEights(backend, NEURONS);
   return BLOCKS.flatMap((block, k) =>
     BATCHES.map((batchSize, b) => ({
       model: shape({
         ...block,
         hiddenSize: b % 2 === 0 ? 136 : 64,
+        intermediateSize,
         numLayers: scope === 'step' ? LAYERS : 1,
         vocabSize: NEURONS,
       }),
@@ -33,7 +39,7 @@ export function layerEdges(scope: 'layer' | 'step'): CaseShape[] {
       kvLen: KV_LENS[(b + k) % KV_LENS.length] ?? 1,
       pattern: 'random' as const,
       groups: counts(KV_HEADS),
-      neurons: counts(NEURONS),
+      neurons: counts(intermediateSize),
     })),
   );
 }
@@ -85,7 +91,7 @@ export function randomLayer(
 ): CaseShape {
   const opt = pick([true, false]);
   const numKvHeads = between(1, 6);
-  const intermediateSize = between(1, 300);
+  const intermediateSize = inEights(backend, between(1, 300));
   const model = shape({
     ...(opt ? OPT : { qkvBias: pick([true, false]) }),
     numKvHeads,

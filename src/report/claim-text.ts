@@ -46,3 +46,10 @@ export function claimCounts(claims: readonly ClaimResult[]): string {
   const verdicts = ['reproduced', 'exceeded', 'not reproduced', 'not measurable here'] as const;
   return verdicts.map((v) => `${claims.filter((c) => c.verdict === v).length} ${v}`).join(', ');
 }
+
+/** Lines of rows.csv that a verdict stands on: a number's point, all points of a trend. */
+export function rowsBehind({ points, test, value }: ClaimResult): number[] {
+  const there = points.filter((p) => p.value !== null);
+  const used = test === 'number' ? there.filter((p) => p.value === value) : there;
+  return [...new Set(used.flatMap((p) => p.rows))].toSorted((a, b) => a - b);
+}

@@ -11,9 +11,10 @@ import {
   type ClaimResult,
 } from '../core/claim.js';
 import { TraceError } from '../core/errors.js';
+import { rowsBehind } from '../report/claim-text.js';
 import { BREAKDOWN_SCHEMA_VERSION, type BreakdownRow } from '../report/step.js';
 import { csvText, type CsvValue } from './csv.js';
-import { replaceFile } from './durable.js';
+import { makeFolder, replaceFile } from './durable.js';
 import { BREAKDOWN_FILE } from './folder.js';
 
 /** What `reproduce` adds to a result folder. */
@@ -40,6 +41,7 @@ const VERDICT_FIELDS: readonly Field[] = [
   ['bound', (c) => c.bound],
   ['bound_under_paper', (c) => (c.boundUnderPaper ? 'yes' : c.bound === null ? '' : 'no')],
   ['slow_baseline_value', (c) => c.slowBaseline],
+  ['rows', (c) => rowsBehind(c).join(' ')],
   ['scale', (c) => c.scale],
   ['setting', (c) => c.setting],
   ['test', (c) => c.test],
@@ -113,6 +115,7 @@ const verdictSchema = z
     bound: number,
     bound_under_paper: z.enum(['yes', 'no', '']),
     slow_baseline_value: number,
+    rows: z.string(),
     scale: z.enum(CLAIM_SCALES),
     setting: z.string(),
     test: z.union([z.literal('').transform(() => null), z.enum(CLAIM_TESTS)]),
@@ -178,8 +181,9 @@ function readCsv<T>(path: string, schema: z.ZodType<T, unknown>, columns: true |
   }
 }
 
-/** Writes claims.csv and the points of each claim. */
+/** Writes claims.csv and the points of each claim. @throws SinkError */
 export function writeClaims(folder: string, claims: readonly ClaimResult[]): void {
+  makeFolder(join(folder, CLAIM_FILES.folder));
   replaceFile(join(folder, CLAIM_FILES.verdicts), claimsCsv(claims));
   for (const claim of claims) {
     if (claim.points.length === 0) continue;

@@ -1,8 +1,10 @@
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   ftruncateSync,
   fstatSync,
+  mkdirSync,
   openSync,
   renameSync,
   rmSync,
@@ -52,6 +54,20 @@ export function replaceFile(path: string, text: string): void {
   } catch (cause) {
     // force: the temporary file may not exist. A folder of that name is not ours and stays.
     removeIfFile(temporary);
+    throw sinkError(path, cause);
+  }
+}
+
+/**
+ * Makes a folder where there is none; its parent exists.
+ *
+ * @throws SinkError with the path
+ */
+export function makeFolder(path: string): void {
+  try {
+    // Not recursive: that never returns where the file system refuses new folders as /proc does.
+    if (!existsSync(path)) mkdirSync(path);
+  } catch (cause) {
     throw sinkError(path, cause);
   }
 }

@@ -84,7 +84,7 @@ function layers(claim: ClaimResult): Layers {
     scale: { domain: there, range: there.map((name) => dashes[name]) },
     legend,
   } as const;
-  const reference = claim.unit === 'x' || claim.test === 'crossing' ? [{ y: 1 }] : [];
+  const reference = claim.valueTitle.endsWith('(x)') ? [{ y: 1 }] : [];
   return [
     { data: { values: reference }, mark: { type: 'rule', color: INK, strokeWidth: 0.8 }, encoding: { y } },
     { mark: { type: 'line', strokeWidth: 1.8 }, encoding: { x, y, color, strokeDash } },

@@ -1,14 +1,10 @@
 import type { TopLevelSpec } from 'vega-lite';
-import { basisText } from '../report/page/map-figures.js';
+import { basisText, hasLevers, MAP_LEGEND, MARKS } from '../report/page/map-figures.js';
 import { sanitizeForTerminal } from '../report/sanitize.js';
 import type { PolarMap } from '../report/polar-map.js';
 import { FAINT, linesOf, PLOT_CONFIG, renderSvg, SCHEMA, Y_TITLE } from './plot-style.js';
 
 type Layers = Extract<TopLevelSpec, { layer: unknown }>['layer'];
-
-/** "LLaMA: polar 1.8x" is too long for a cell: the winner's mark, then the factor. */
-const MARKS = { dense: 'D', 'mlp-sparse': 'M', 'head-sparse': 'H', polar: 'P' } as const;
-export const MAP_LEGEND = 'P polar, H head-sparse, M mlp-sparse, D dense';
 
 const CELL = { width: 58, height: 38 } as const;
 /** Beyond this advantage of one lever over the other the colour does not change. */
@@ -51,17 +47,44 @@ function crossoverLayer(map: PolarMap, batches: readonly number[], lengths: read
   ];
 }
 
+/** log2 of the advantage, in -1..1: blue where the MLP is the stronger lever, orange where the heads are. */
+function leverColour(lever: number | null): number {
+  const scaled = lever === null ? 0 : Math.log2(lever) / Math.log2(SATURATED);
+  return Math.max(-1, Math.min(1, scaled));
+}
+
+// Light colours on both schemes, so that the dark text of a cell is readable on all of them.
+const [MLP_COLOUR, NEUTRAL, HEADS_COLOUR] = ['#8fbbe8', '#efefef', '#f5b27a'];
+const LEGEND = { orient: 'bottom', titleLimit: 400, gradientLength: 220 } as const;
+
+const LEVER_COLOUR = {
+  field: 'colour',
+  type: 'quantitative',
+  title: 'sparsity that saves more',
+  scale: { domain: [-1, 0, 1], range: [MLP_COLOUR, NEUTRAL, HEADS_COLOUR] },
+  legend: {
+    ...LEGEND,
+    values: [-1, 0, 1],
+    labelExpr: "datum.value < 0 ? 'MLP' : datum.value > 0 ? 'heads' : 'alike'",
+  },
+} as const;
+
+const speedupColour = (speedups: readonly number[]): object => ({
+  field: 'colour',
+  type: 'quantitative',
+  title: 'speedup over dense',
+  scale: { domain: [1, Math.max(1.01, ...speedups)], range: [NEUTRAL, HEADS_COLOUR] },
+  legend: { ...LEGEND, tickCount: 4 },
+});
+
 function layers(map: PolarMap, batches: readonly number[], lengths: readonly number[]): Layers {
-  const values = map.cells.map((c) => {
-    // log2 of the advantage, in -1..1: blue where the MLP is the stronger lever, orange where the heads are.
-    const lever = c.lever === null ? 0 : Math.log2(c.lever) / Math.log2(SATURATED);
-    return {
-      batch: c.batchSize,
-      length: c.kvLen,
-      lever: Math.max(-1, Math.min(1, lever)),
-      text: `${MARKS[c.winner]} ${c.speedup.toFixed(2)}x`,
-    };
-  });
+  const levers = hasLevers(map);
+  const values = map.cells.map((c) => ({
+    batch: c.batchSize,
+    length: c.kvLen,
+    colour: levers ? leverColour(c.lever) : c.speedup,
+    text: `${MARKS[c.winner]} ${c.speedup.toFixed(2)}x`,
+  }));
   const x = {
     field: 'batch',
     type: 'ordinal',
@@ -76,20 +99,7 @@ function layers(map: PolarMap, batches: readonly number[], lengths: readonly num
     sort: lengths,
     axis: { ...Y_TITLE, grid: false, domain: false, ticks: false },
   } as const;
-  const color = {
-    field: 'lever',
-    type: 'quantitative',
-    title: 'sparsity that saves more',
-    // Light colours on both schemes, so that the dark text of a cell is readable on all of them.
-    scale: { domain: [-1, 0, 1], range: ['#8fbbe8', '#efefef', '#f5b27a'] },
-    legend: {
-      orient: 'bottom',
-      titleLimit: 400,
-      gradientLength: 220,
-      values: [-1, 0, 1],
-      labelExpr: "datum.value < 0 ? 'MLP' : datum.value > 0 ? 'heads' : 'alike'",
-    },
-  } as const;
+  const color = levers ? LEVER_COLOUR : speedupColour(values.map((v) => v.colour));
   return [
     {
       data: { values },
@@ -117,7 +127,7 @@ export async function polarMapSvg(map: PolarMap, titled = true): Promise<string>
   const batches = ascending(map.cells.map((c) => c.batchSize));
   // Longer contexts stand higher, as on any axis.
   const lengths = ascending(map.cells.map((c) => c.kvLen)).toReversed();
-  const subtitle = `${sanitizeForTerminal(basisText(map))}. Winner and its speedup over dense: ${MAP_LEGEND}. Thick line: both sparsities save the same.`;
+  const subtitle = `${sanitizeForTerminal(basisText(map))}. Winner and its speedup over dense: ${MAP_LEGEND}.${hasLevers(map) ? ' Thick line: both sparsities save the same.' : ''}`;
   const title = {
     text: sanitizeForTerminal(`Polar map of ${map.model}${map.basis === 'predicted' ? ' (predicted)' : ''}`),
     subtitle: linesOf(subtitle),

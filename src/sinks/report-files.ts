@@ -1,10 +1,9 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { VARIANTS } from '../core/cell.js';
 import type { Figure, ReportDocument } from '../report/page/document.js';
 import { type PolarMap } from '../report/polar-map.js';
 import { csvText } from './csv.js';
-import { replaceFile } from './durable.js';
+import { makeFolder, replaceFile } from './durable.js';
 import { standalone } from './plot-style.js';
 import { reportHtml } from './report-html.js';
 import { reportMarkdown } from './report-markdown.js';
@@ -54,7 +53,7 @@ export function polarMapCsv(maps: readonly PolarMap[]): string {
  * @throws SinkError
  */
 export async function writeReport(folder: string, document: ReportDocument, date: string): Promise<void> {
-  mkdirSync(join(folder, REPORT_FILES.plots), { recursive: true });
+  makeFolder(join(folder, REPORT_FILES.plots));
   const plots = await renderPlots(document);
   for (const figure of document.sections.flatMap((s) => s.figures)) {
     replaceFile(join(folder, plotPath(figure)), standalone(plots.get(figure.id) ?? ''));

@@ -4,6 +4,11 @@ import { join, resolve } from 'node:path';
 
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
+import { evaluateClaim } from '../../src/claims/evaluate.js';
+import { allClaims } from '../../src/cli/claims-file.js';
+import { loadModel } from '../../src/models/load.js';
+import { writeClaims } from '../../src/sinks/claim-files.js';
+import { readRowsCsv } from '../../src/sinks/read.js';
 import { Chromium, findChromium } from '../support/chromium.js';
 import { runCli, temporaryFolder } from '../support/cli.js';
 
@@ -59,21 +64,26 @@ test('what is no result folder, or was tampered with, is refused', () => {
 
 const binary = findChromium();
 
-describe.skipIf(binary === null)('in headless Chromium (Debian package chromium)', () => {
+const missing = binary === null ? ', skipped: not installed (apt-get install chromium)' : '';
+
+describe.skipIf(binary === null)(`in headless Chromium${missing}`, () => {
   // Not temporaryFolder: that one is gone after the first test.
-  const folder = mkdtempSync(join(tmpdir(), 'polar-bench-page-'));
+  let folder = '';
   let page: Chromium;
 
   beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'polar-bench-page-'));
+    // What `reproduce` would have written for these rows, so that the page has verdicts as well.
+    const results = join(folder, 'results');
+    cpSync(join(ROOT, 'results/h200/opt-66b-union'), results, { recursive: true });
+    const rows = readRowsCsv(join(results, 'rows.csv')).map((row, i) => ({ row, line: i + 2 }));
+    const data = { rows, breakdown: [], models: [loadModel('opt-66b')] };
+    writeClaims(
+      results,
+      allClaims().map((claim) => evaluateClaim(claim, 'full', data)),
+    );
     const out = join(folder, 'out');
-    const run = runCli([
-      'report',
-      join(ROOT, 'results/h200/opt-66b-union'),
-      '--out',
-      out,
-      '--device-spec',
-      'h200',
-    ]);
+    const run = runCli(['report', results, '--out', out, '--device-spec', 'h200']);
     if (run.status !== 0) throw new Error(run.stderr);
     page = new Chromium(binary ?? '');
   });
@@ -92,6 +102,9 @@ describe.skipIf(binary === null)('in headless Chromium (Debian package chromium)
     await page.open(join(folder, 'out/report.html'), width, 800, dark);
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
     expect(await page.evaluate('document.querySelectorAll("figure svg").length')).toBeGreaterThan(5);
+    expect(await page.evaluate('document.querySelectorAll("#verdicts tbody tr").length')).toBe(
+      allClaims().length,
+    );
     const background = await page.evaluate<string>('getComputedStyle(document.body).backgroundColor');
     expect(background).toBe(dark ? 'rgb(23, 24, 26)' : 'rgb(255, 255, 255)');
     // The variables reach the pictures: a text of an axis is readable on either background.

@@ -4,36 +4,50 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
 import { readRowsCsv } from '../../src/sinks/read.js';
-import { readClaims } from '../../src/sinks/claim-files.js';
+import { readBreakdown, readClaims } from '../../src/sinks/claim-files.js';
 import { runCli, temporaryFolder } from '../support/cli.js';
+import { finishedCells, startCli, until } from '../support/running-cli.js';
 
 const CPU = ['--backend', 'cpu', '--max-time', '0.05'];
 
-test('reproduce measures what a claim needs, writes verdict, points and plot, and resumes', () => {
-  const out = join(temporaryFolder(), 'out');
-  const run = runCli(['reproduce', 'fig10-mlp', 'fig13', ...CPU, '--out', out]);
-  expect(run.stderr).toContain('1 of 2 claims can be measured, scale small: 1 cell');
-  // Whatever the verdict: a refuted claim is a result.
-  expect(run.status, run.stderr).toBe(0);
-  expect(run.stdout).toMatch(/fig13 .*not measurable here/);
+test(
+  'reproduce is interrupted, goes on, and writes verdict, points, plot and report',
+  { timeout: 120_000 },
+  async () => {
+    const out = join(temporaryFolder(), 'out');
+    const first = startCli(['reproduce', 'fig1a-share', 'fig13', ...CPU, '--out', out]);
+    await until('a cell is done', () => finishedCells(join(out, 'samples.jsonl')) > 0, first);
+    first.kill('SIGINT');
+    const interrupted = await first.ended;
+    expect(interrupted.status).toBe(130);
+    expect(interrupted.stderr).toContain('1 of 2 claims can be measured, scale small: 3 cells');
+    expect(interrupted.stderr).toContain(`polar-bench reproduce --resume ${out}`);
+    expect(existsSync(join(out, 'claims.csv'))).toBe(false);
 
-  const rows = readRowsCsv(join(out, 'rows.csv'));
-  const [mlp, blocked] = readClaims(out);
-  expect(blocked).toMatchObject({ id: 'fig13', verdict: 'not measurable here' });
-  expect(mlp).toMatchObject({ id: 'fig10-mlp', scale: 'small' });
-  expect(['reproduced', 'exceeded', 'not reproduced']).toContain(mlp?.verdict);
-  // Every number leads to its row.
-  const half = mlp?.points.find((p) => p.x === 0.5);
-  const row = rows[(half?.rows[0] ?? 0) - 2];
-  expect(row).toMatchObject({ kernel: 'mlp/selective', mlp_density: 0.5, speedup: half?.value });
-  expect(mlp?.value).toBe(half?.value);
-  expect(readFileSync(join(out, 'claims/fig10-mlp.svg'), 'utf8')).toMatch(/^<svg/);
+    const run = runCli(['reproduce', '--resume', out]);
+    // Whatever the verdict: a refuted claim is a result.
+    expect(run.status, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(/fig13 .*not measurable here/);
 
-  const again = runCli(['reproduce', '--resume', out]);
-  expect(again.status, again.stderr).toBe(0);
-  expect(readClaims(out)).toEqual([mlp, blocked]);
-  expect(readRowsCsv(join(out, 'rows.csv'))).toEqual(rows);
-});
+    const rows = readRowsCsv(join(out, 'rows.csv'));
+    const [share, blocked] = readClaims(out);
+    expect(blocked).toMatchObject({ id: 'fig13', verdict: 'not measurable here' });
+    expect(share).toMatchObject({ id: 'fig1a-share', scale: 'small' });
+    expect(['reproduced', 'exceeded', 'not reproduced']).toContain(share?.verdict);
+    // Every number leads to its row, and here to its line of breakdown.csv.
+    const last = share?.points.at(-1);
+    expect(rows[(last?.rows[0] ?? 0) - 2]).toMatchObject({ kernel: 'step/dense', batch_size: 16 });
+    const part = readBreakdown(out).find((b) => b.batch_size === 16 && b.module === 'attention');
+    expect(share?.value).toBeCloseTo(100 * (part?.share ?? 0), 9);
+    expect(readFileSync(join(out, 'claims/fig1a-share.svg'), 'utf8')).toMatch(/^<svg/);
+    expect(readFileSync(join(out, 'report.html'), 'utf8')).toContain('SMALL SCALE');
+
+    const again = runCli(['reproduce', '--resume', out]);
+    expect(again.status, again.stderr).toBe(0);
+    expect(readClaims(out)).toEqual([share, blocked]);
+    expect(readRowsCsv(join(out, 'rows.csv'))).toEqual(rows);
+  },
+);
 
 test('claims that need no measuring leave a folder all the same', () => {
   const out = join(temporaryFolder(), 'out');

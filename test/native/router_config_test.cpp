@@ -36,7 +36,12 @@ TEST("router config: OPT-66B's score layer streams whole rows of 2 KB") {
   CHECK_EQ(p.k_block, 1024);
   CHECK_EQ(p.row_tiles, 2304);
   CHECK_EQ(p.row_blocks, 132);
-  CHECK_EQ(p.stages, 6);  // (232448 - 2 x 17408 - 384) / 32768 = 6.02
+  CHECK_EQ(p.buffers, 3);
+  CHECK_EQ(p.stages, 5);  // (232448 - 3 x 17408 - 384) / 32768 = 5.49
+  // 99 KB: a third buffer would leave one tile in flight; two leave (101376 - 2 x 17408 - 384) / 32768 = 2.02.
+  const GemmPlan small = plan_whole_k(36864, 1024, 64, kRtx4090.sms, kRtx4090.shared);
+  CHECK_EQ(small.buffers, 2);
+  CHECK_EQ(small.stages, 2);
 }
 
 TEST("router config: a batch takes tiles of 8, 32 or 64 sequences") {
@@ -71,6 +76,14 @@ TEST("router config: every split has work, covers k, and two tiles fit on device
       CHECK(static_cast<size_t>(p.shared_bytes) <= device.shared);
     }
   }
+}
+
+TEST("router config: kernels know k where every split has all 1024, or whole lines") {
+  CHECK(depth_of(9216, 1024) == Depth::kFull);
+  CHECK(depth_of(1024, 1024) == Depth::kFull);
+  CHECK(depth_of(4160, 1024) == Depth::kLines);  // 65 lines: the last split is shorter
+  CHECK(depth_of(9216, 512) == Depth::kLines);
+  CHECK(depth_of(1032, 1024) == Depth::kAny);
 }
 
 TEST("router config: a device with 48 KB of shared memory is seen to be too small") {

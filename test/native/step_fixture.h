@@ -185,6 +185,6 @@ class StepFixture {
   std::map<std::string, std::vector<float>> tensors_;
 };
 
-inline constexpr const char* kStepFixtures[] = {"opt", "llama", "llama-gqa", "opt-head64", "llama-head64"};
+inline constexpr const char* kStepFixtures[] = {"opt", "llama", "llama-gqa"};
 
 }  // namespace polar::test

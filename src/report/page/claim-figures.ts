@@ -1,5 +1,5 @@
 import { type ClaimResult, CLAIM_VERDICTS } from '../../core/claim.js';
-import { claimBound, claimCounts, claimNumber, claimNotes, claimOurs } from '../claim-text.js';
+import { claimBound, claimCounts, claimNumber, claimNotes, claimOurs, rowsBehind } from '../claim-text.js';
 import { NOT_AVAILABLE, threeDigits } from '../format.js';
 import type { Figure, Section, Table } from './document.js';
 import { section } from './document.js';
@@ -15,10 +15,7 @@ function verdictTable(claims: readonly ClaimResult[]): Table {
     caption: 'Verdicts',
     head: ['claim', 'figure', 'verdict', 'ours (95 %)', 'paper', 'bound', 'what is compared', 'rows'],
     rows: claims.map((claim) => {
-      const at = claim.points.filter((p) => p.value !== null);
-      // A number stands on the point it was read at; a trend on all of them.
-      const used = claim.test === 'number' ? at.filter((p) => p.value === claim.value) : at;
-      const rows = [...new Set(used.flatMap((p) => p.rows))].toSorted((a, b) => a - b);
+      const rows = rowsBehind(claim);
       return [
         hasSeries(claim) ? { text: claim.id, href: `#${figureId(claim)}` } : claim.id,
         claim.figure,

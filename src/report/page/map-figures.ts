@@ -5,6 +5,13 @@ import { slug } from './row-figures.js';
 
 const ascending = (values: readonly number[]): number[] => [...new Set(values)].toSorted((a, b) => a - b);
 
+/** Names of variants in cells, which are too narrow for the whole. */
+export const MARKS = { dense: 'D', 'mlp-sparse': 'M', 'head-sparse': 'H', polar: 'P' } as const;
+export const MAP_LEGEND = 'P polar, H head-sparse, M mlp-sparse, D dense';
+
+/** Without a sparse MLP there is one lever only, and nothing to compare. */
+export const hasLevers = (map: PolarMap): boolean => map.cells.some((c) => c.lever !== null);
+
 /** What a map is made of, in words that never let a prediction pass for a measurement. */
 export function basisText({ basis, device }: PolarMap): string {
   switch (basis) {
@@ -16,6 +23,8 @@ export function basisText({ basis, device }: PolarMap): string {
       return `PREDICTED from the roofline of ${device}, nothing measured`;
   }
 }
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 function crossoverText({ crossover }: PolarMap): string {
   const said = crossover.flatMap(({ kvLen, batchSize }) =>
@@ -33,9 +42,12 @@ function mapFigure(map: PolarMap): Figure {
     map.cells.find((c) => c.kvLen === kvLen && c.batchSize === batch);
   const cellText = (cell: PolarCell | undefined): TableCell => {
     if (cell === undefined) return NOT_AVAILABLE;
-    const text = `${cell.winner} ${cell.speedup.toFixed(2)}x`;
+    const text = `${MARKS[cell.winner]} ${cell.speedup.toFixed(2)}x`;
     return cell.rows.length === 0 ? text : { text, rows: cell.rows };
   };
+  const colours = hasLevers(map)
+    ? `Blue: MLP sparsity alone saves more than head sparsity alone; orange: the other way round; thick line: the same. ${crossoverText(map)}`
+    : 'Colour: the speedup. The MLP has no sparse variant here.';
   const largest = map.cells.reduce((a, b) => (b.speedup > a.speedup ? b : a));
   const predicted = map.basis === 'predicted';
   const crossing = new Map(map.crossover.map((c) => [c.kvLen, c.batchSize]));
@@ -44,18 +56,18 @@ function mapFigure(map: PolarMap): Figure {
   return {
     id: `map-${slug(`${map.model}-${predicted ? `predicted-${map.device}` : 'measured'}`)}`,
     title: `${map.model}: ${predicted ? `predicted for ${map.device}` : 'measured'}`,
-    alt: `Polar map of ${map.model}, ${basisText(map)}. ${crossoverText(map)} Largest speedup: ${largest.winner} ${largest.speedup.toFixed(2)}x at batch ${largest.batchSize}, N=${largest.kvLen}.`,
-    caption: `${basisText(map)}. In each cell the fastest variant and its speedup over dense: P polar, H head-sparse, M mlp-sparse, D dense. Blue: MLP sparsity alone saves more than head sparsity alone; orange: the other way round; thick line: the same. ${crossoverText(map)}`,
+    alt: `Polar map of ${map.model}, ${basisText(map)}. ${hasLevers(map) ? `${crossoverText(map)} ` : ''}Largest speedup: ${largest.winner} ${largest.speedup.toFixed(2)}x at batch ${largest.batchSize}, N=${largest.kvLen}.`,
+    caption: `${capital(basisText(map))}. In each cell the fastest variant and its speedup over dense: ${MAP_LEGEND}. ${colours}`,
     plot: { kind: 'map', map },
     table: {
-      caption: `Winner and speedup over dense (${basisText(map)}), and the batch size of the crossover`,
+      caption: `Winner and speedup over dense: ${MAP_LEGEND}; ${basisText(map)}`,
       head: ['N \\ B', ...batches.map(String), 'crossover B'],
       rows: lengths.map((kvLen) => [
         String(kvLen),
         ...batches.map((b) => cellText(at(kvLen, b))),
         number(crossing.get(kvLen)),
       ]),
-      numeric: [0, batches.length + 1],
+      numeric: Array.from({ length: batches.length + 2 }, (_, i) => i),
     },
   };
 }

@@ -13,15 +13,9 @@ import {
   type Table,
   type TableCell,
 } from './document.js';
+import { breakdownFigures, rooflineFigure } from './machine-figures.js';
 import { mapSections } from './map-figures.js';
-import {
-  breakdownFigures,
-  densityFigures,
-  type NumberedRow,
-  rooflineFigure,
-  scalingFigures,
-  slug,
-} from './row-figures.js';
+import { densityFigures, type NumberedRow, scalingFigures, slug } from './row-figures.js';
 
 /** Union curves of one model: what was published, and the law fitted to it. */
 export interface UnionInput {

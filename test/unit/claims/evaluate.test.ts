@@ -86,6 +86,27 @@ describe('what an evaluation says', () => {
     expect(result.reason).toContain('2.30x');
   });
 
+  test('an interval that overlaps because it is wide is said; one that misses all the same is not', () => {
+    const wide = (speedup: number) =>
+      rows.map((r) =>
+        r.row.kernel === 'step/polar'
+          ? {
+              ...r,
+              row: {
+                ...r.row,
+                speedup,
+                speedup_ci_low: 0.8 * speedup,
+                speedup_ci_high: 1.2 * speedup,
+                bound_us: 10,
+              },
+            }
+          : r,
+      );
+    const of = (speedup: number) => evaluateClaim(step, 'full', { ...data, rows: wide(speedup) });
+    expect(of(1.6)).toMatchObject({ verdict: 'reproduced', reason: expect.stringContaining('±20 %') });
+    expect(of(1.4)).toMatchObject({ verdict: 'not reproduced', reason: null });
+  });
+
   test('a point that was not measured is no obstacle to a number read elsewhere, but to a trend', () => {
     expect(evaluateClaim(step, 'full', data).points[0]?.reason).toBe('step/polar was not measured');
     const trend = evaluateClaim({ ...step, test: 'rising' }, 'full', data);

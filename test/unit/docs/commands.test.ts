@@ -26,17 +26,20 @@ async function helpOf(...command: string[]): Promise<string> {
 }
 
 describe('every command that the documents show exists, with its flags', () => {
-  test.each(['.github/workflows/perf.yml', 'docs/ci.md', 'README.md'])('%s', async (file) => {
-    const known = [...(await helpOf()).matchAll(/^ {2}([a-z][a-z-]+)\b/gm)].map(([, name]) => name);
-    const shown = commandsIn(readFileSync(resolve(ROOT, file), 'utf8')).filter(
-      // "polar-bench is ..." in a sentence is no command.
-      (c) => known.includes(c.command) || c.flags.length > 0,
-    );
-    expect(shown.length).toBeGreaterThan(3);
-    for (const { command, flags } of shown) {
-      expect(known).toContain(command);
-      const help = await helpOf(command);
-      for (const flag of flags) expect(`${command}: ${help}`).toMatch(new RegExp(`${flag}\\b`));
-    }
-  });
+  test.each(['.github/workflows/perf.yml', 'docs/ci.md', 'README.md', 'docs/claims.md', 'docs/tutorial.md'])(
+    '%s',
+    async (file) => {
+      const known = [...(await helpOf()).matchAll(/^ {2}([a-z][a-z-]+)\b/gm)].map(([, name]) => name);
+      const shown = commandsIn(readFileSync(resolve(ROOT, file), 'utf8')).filter(
+        // "polar-bench is ..." in a sentence is no command.
+        (c) => known.includes(c.command) || c.flags.length > 0,
+      );
+      expect(shown.length).toBeGreaterThan(3);
+      for (const { command, flags } of shown) {
+        expect(known).toContain(command);
+        const help = await helpOf(command);
+        for (const flag of flags) expect(`${command}: ${help}`).toMatch(new RegExp(`${flag}\\b`));
+      }
+    },
+  );
 });

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import type { ClaimResult } from '../../../src/core/claim.js';
 import { TraceError } from '../../../src/core/errors.js';
 import { claimLine, claimNotes } from '../../../src/report/claim-text.js';
-import { CLAIM_FILES, readBreakdown, readClaims, writeClaims } from '../../../src/sinks/claim-files.js';
+import { readBreakdown, readClaims, writeClaims } from '../../../src/sinks/claim-files.js';
 import { claimSvg } from '../../../src/sinks/plots-claim.js';
 import { standalone } from '../../../src/sinks/plot-style.js';
 import { temporaryFolder } from '../../support/cli.js';
@@ -60,7 +60,6 @@ const blocked: ClaimResult = {
 
 function written(claims: readonly ClaimResult[]): string {
   const folder = temporaryFolder();
-  mkdirSync(join(folder, CLAIM_FILES.folder));
   writeClaims(folder, claims);
   return folder;
 }
@@ -74,6 +73,13 @@ describe('claims.csv and the points of each claim', () => {
     const lines = readFileSync(join(written([claim]), 'claims/fig4b.csv'), 'utf8').split('\r\n');
     expect(lines[0]).toBe('density,value,ci_low,ci_high,paper_value,bound,rows,reason');
     expect(lines[1]).toBe('0.1,9,8.9,9.1,5.5,10,3 2,');
+  });
+
+  test('claims.csv names the rows that a number stands on', () => {
+    const [header = '', first = ''] = readFileSync(join(written([claim]), 'claims.csv'), 'utf8').split(
+      '\r\n',
+    );
+    expect(first.split(',')[header.split(',').indexOf('rows')]).toBe('4');
   });
 
   test('a folder without claims has none; one with something else is refused', () => {

@@ -2,7 +2,8 @@ import { resolve } from 'node:path';
 
 import { describe, expect, test } from 'vitest';
 
-import { densityFigures, rooflineFigure, scalingFigures } from '../../../../src/report/page/row-figures.js';
+import { breakdownFigures, rooflineFigure } from '../../../../src/report/page/machine-figures.js';
+import { densityFigures, scalingFigures } from '../../../../src/report/page/row-figures.js';
 import { type ReportInput, reportDocument, sampleLines } from '../../../../src/report/page/page.js';
 import { readRowsCsv, readSamples } from '../../../../src/sinks/read.js';
 import { reportHtml } from '../../../../src/sinks/report-html.js';
@@ -52,6 +53,37 @@ describe('figures from rows', () => {
       'opt-66b, mlp: speedup against batch size',
     ]);
     expect(densityFigures(numbered('h200/opt-66b-union'))).toEqual([]);
+  });
+
+  test('shares of a step are one figure per kernel with two batch sizes or more', () => {
+    const part = (batch: number, module: string, share: number) => ({
+      schema_version: 1,
+      run_id: 'r',
+      model: 'm',
+      batch_size: batch,
+      kv_len: 64,
+      variant: 'dense',
+      kernel: 'step/dense',
+      module,
+      latency_us: 1,
+      share,
+      active_heads: 8,
+      active_neurons: 96,
+    });
+    const two = [
+      part(1, 'attention', 0.1),
+      part(1, 'mlp', 0.9),
+      part(4, 'attention', 0.4),
+      part(4, 'mlp', 0.6),
+    ];
+    const [figure, ...others] = breakdownFigures(two);
+    expect(others).toEqual([]);
+    expect(figure?.table.rows).toEqual([
+      ['1', '10.0', '90.0'],
+      ['4', '40.0', '60.0'],
+    ]);
+    expect(figure?.alt).toContain('batch 4: attention 40.0 %, MLP 60.0 %');
+    expect(breakdownFigures(two.slice(0, 2))).toEqual([]);
   });
 
   test('without ceilings there is no roof to draw', () => {
