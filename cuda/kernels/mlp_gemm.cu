@@ -161,7 +161,14 @@ void prepare_gemm(const GemmShape& shape, const GemmConfig& config, int32_t dtyp
     throw NativeError("E_UNSUPPORTED", "Expected a device with at least 48 KB of shared memory per block, got less");
   }
   const GemmKernel kernel = find_kernel(shape.op, config, dtype);
-  CHECK_CUDA(cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, config.shared_bytes));
+  // The limit belongs to the function, and GEMMs that share it need different amounts: the most there is serves all.
+  int ordinal = 0, most = 0;
+  cudaFuncAttributes attributes{};
+  CHECK_CUDA(cudaGetDevice(&ordinal));
+  CHECK_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal));
+  CHECK_CUDA(cudaFuncGetAttributes(&attributes, kernel.function));
+  CHECK_CUDA(cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  most - static_cast<int>(attributes.sharedSizeBytes)));
   if (config.path != GemmPath::kAsyncCopy) encode_tiled();
 }
 

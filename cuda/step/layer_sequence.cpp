@@ -63,7 +63,7 @@ void prepare_sparse_mlp(const PolarProblem& p, const PolarCandidate& candidate, 
   for (int64_t layer = 0; layer < p.num_layers; ++layer) counts.insert(layer_neurons(p, candidate, layer));
   for (const int64_t active : counts) {
     for (const mlp::GemmShape& shape : {sparse_up_shape(p, active), sparse_down_shape(p, active)}) {
-      prepare_product(shape, mlp::choose_gemm_config(shape, mlp::gemm_device(device)), p.dtype, device);
+      mlp::prepare_gemm(shape, mlp::choose_gemm_config(shape, mlp::gemm_device(device)), p.dtype);
     }
   }
 }

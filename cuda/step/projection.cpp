@@ -101,18 +101,6 @@ GemmNeed gemm_need(const mlp::GemmShape& shape, const DeviceInfo& device) {
   return {mlp::tickets_bytes(shape, config), mlp::partial_bytes(shape, config), 0};
 }
 
-void prepare_product(const mlp::GemmShape& shape, const mlp::GemmConfig& config, int32_t dtype,
-                     const DeviceInfo& device) {
-  mlp::prepare_gemm(shape, config, dtype);
-  const mlp::GemmKernel kernel =
-      shape.op == mlp::GemmOp::kUp ? mlp::up_kernel(config, dtype) : mlp::down_kernel(config, dtype);
-  cudaFuncAttributes attributes{};
-  CHECK_CUDA(cudaFuncGetAttributes(&attributes, kernel.function));
-  const size_t most = device.shared_bytes_per_block_optin - attributes.sharedSizeBytes;  // beside what is static
-  CHECK_CUDA(
-      cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(most)));
-}
-
 GemmNeed projection_need(const ProjectionShape& shape, const DeviceInfo& device) {
   GemmNeed need = gemm_need(gemm_shape(shape), device);
   need.product = lt::product_bytes(gemm_key(shape, device.ordinal));
@@ -124,7 +112,7 @@ Projection::Choice Projection::choose(const ProjectionShape& shape, const Device
   Choice choice{nullptr, none, none};
   const mlp::GemmConfig config = mlp::choose_gemm_config(gemm_shape(shape), mlp::gemm_device(device));
   if (config.weight_slots > 0) {
-    prepare_product(gemm_shape(shape), config, shape.dtype, device);
+    mlp::prepare_gemm(gemm_shape(shape), config, shape.dtype);
     choice.ours_us = time_ours(shape, config, device);
   }
   try {
@@ -149,8 +137,6 @@ Projection::Projection(const ProjectionShape& shape, const DeviceInfo& device)
   auto found = choices.find(key);
   if (found == choices.end()) found = choices.emplace(key, choose(shape, device)).first;
   choice_ = found->second;
-  if (!by_library())
-    prepare_product(gemm_shape(shape), config_, shape.dtype, device);  // cells between may have undone it
 }
 
 void Projection::launch(const ProjectionArgs& args, const GemmWorkspace& workspace, cudaStream_t stream) const {

@@ -41,11 +41,6 @@ GemmNeed gemm_need(const mlp::GemmShape& shape, const DeviceInfo& device);
 // That of a dense projection, whoever computes it.
 GemmNeed projection_need(const ProjectionShape& shape, const DeviceInfo& device);
 
-// mlp::prepare_gemm, and all of a block's shared memory for the kernel: an attribute belongs to the function, and the
-// products of a step share functions whose configurations need different amounts.
-void prepare_product(const mlp::GemmShape& shape, const mlp::GemmConfig& config, int32_t dtype,
-                     const DeviceInfo& device);
-
 struct ProjectionArgs {
   const void* weights;
   const void* bias;
