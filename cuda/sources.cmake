@@ -13,6 +13,7 @@ set(POLAR_CUDA_SOURCES
   cuda/common/check.cpp
   cuda/device/ceiling_matrix.cu
   cuda/device/ceiling_read.cu
+  cuda/device/clusters.cu
   cuda/device/device.cpp
   cuda/device/fill.cu
   cuda/device/graph.cu

@@ -1,6 +1,7 @@
 #include <string>
 
 #include "../common/check.h"
+#include "clusters.h"
 #include "device.h"
 
 namespace polar::cuda {
@@ -64,6 +65,7 @@ Device open_device(int ordinal) {
   info.shared_bytes_per_block_optin = static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, ordinal));
   info.shared_bytes_per_sm = static_cast<size_t>(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor, ordinal));
   info.l2_bytes = static_cast<size_t>(properties.l2CacheSize);
+  count_clusters(info);
   return Device{info, properties,
                 Nvml(static_cast<unsigned>(properties.pciDomainID), static_cast<unsigned>(properties.pciBusID),
                      static_cast<unsigned>(properties.pciDeviceID))};

@@ -10,52 +10,18 @@
 // (row tile, chunk) pairs; every worker takes an equal contiguous range of it (stream-K).
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
+#include "mlp_split_config.h"
+#include "mlp_types.h"
 
 namespace polar::cuda::mlp {
 
-enum class GemmOp : int { kUp = 0, kDown = 1 };
-
-// How weights reach shared memory. Both write the same swizzled layout.
-enum class GemmPath : int {
-  kTensorCopy = 0,  // sm_90 and later: one tensor copy (TMA) per weight row slice, producer warps, mbarriers
-  kAsyncCopy = 1    // sm_80 and later: 16-byte cp.async by all threads
-};
-
-enum class GemmTile : int {
-  kTall = 0,   // down only: 256 columns, slots of 64 neurons x 512 B
-  kShort = 1,  // up: 128 rows, one slot of 128 x 256 B; down: 128 columns, slots of 128 neurons x 256 B
-  kWide = 2    // up only: 128 rows in two slots of 64 x 512 B
-};
-
-struct GemmShape {
-  GemmOp op;
-  int64_t batch_size;
-  int64_t hidden_size;
-  int64_t active_neurons;
-  bool gated;
-};
-
-struct GemmDevice {
-  int sm_count;
-  int compute_major;
-  size_t shared_bytes_per_block;  // opt-in limit
-};
-
-inline constexpr int kLineBytes = 128;
-inline constexpr int kLineElements = 64;
-inline constexpr int kConsumerWarps = 8;
 inline constexpr int kSharedReserve = 1024 + 256;  // alignment of the first slot, and the barriers
-inline constexpr int kMaxBatchTiles = 8;     // batch tiles of one launch; a larger batch takes several
-
-constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 struct TileShape {
   int slot_rows;  // weight rows in a slot
   int lines;      // 128-byte lines of each row in a slot
   int slots_per_chunk;
-  int warps_m;    // of the warps that share a slot
+  int warps_m;  // of the warps that share a slot
   int warps_n;
 };
 
@@ -82,19 +48,6 @@ constexpr int input_slot_bytes(GemmOp op, const TileShape& s, int batch_tile) {
   return chunk_k(op, s) / kLineElements * batch_tile * kLineBytes;
 }
 
-struct GemmConfig {
-  GemmPath path;
-  GemmTile tile;
-  int batch_tile;    // columns (sequences) of a tile: 8, 32, 64 or 128
-  int batch_tiles;   // of one launch
-  int weight_slots;  // depth of the pipeline
-  int input_slots;
-  int row_tiles;
-  int chunks;        // of one row tile
-  int workers;       // per batch tile; the grid is workers x batch_tiles
-  int shared_bytes;
-};
-
 // Floats of a tile: what one worker stores when it computes part of a tile.
 constexpr int64_t tile_floats(GemmOp op, const GemmConfig& c) {
   return static_cast<int64_t>(tile_rows(op, tile_shape(op, c.tile, c.batch_tile))) * c.batch_tile;
@@ -116,7 +69,7 @@ constexpr GemmTile choose_tile(const GemmShape& shape, const GemmDevice& device,
   if (shape.op == GemmOp::kUp) return GemmTile::kWide;
   const int64_t weight_bytes = 2 * shape.active_neurons * shape.hidden_size;
   return batch_tile == 64 && weight_bytes <= device.sm_count * kTallWeightBytesPerSm ? GemmTile::kShort
-                                                                                       : GemmTile::kTall;
+                                                                                     : GemmTile::kTall;
 }
 
 // The deepest pipeline that fits; at least two slots, else `weight_slots` is 0 and the tile cannot be used.
@@ -158,12 +111,13 @@ constexpr void split_work(GemmConfig& c, const GemmShape& shape, const GemmDevic
   c.workers = static_cast<int>(units < share ? units : share);
 }
 
-// The configuration of one GEMM. `weight_slots` 0 means that the device has too little shared memory for any tile.
-constexpr GemmConfig choose_gemm_config(const GemmShape& shape, const GemmDevice& device) {
+// The stream-K configuration of one GEMM. `weight_slots` 0: the device has too little shared memory for any tile.
+constexpr GemmConfig choose_stream_config(const GemmShape& shape, const GemmDevice& device) {
   GemmConfig c{};
   // A tensor map describes a weight row as whole 128-byte lines.
   const bool whole_lines = shape.hidden_size % kLineElements == 0;
   c.path = device.compute_major >= 9 && whole_lines ? GemmPath::kTensorCopy : GemmPath::kAsyncCopy;
+  c.split = 1;
   c.batch_tile = choose_batch_tile(shape.batch_size);
   if (c.path == GemmPath::kAsyncCopy && c.batch_tile > 64) c.batch_tile = 64;
   c.tile = choose_tile(shape, device, c.batch_tile, c.path);
@@ -177,6 +131,12 @@ constexpr GemmConfig choose_gemm_config(const GemmShape& shape, const GemmDevice
   return c;
 }
 
+// The configuration of one GEMM: cluster split where the device has it.
+constexpr GemmConfig choose_gemm_config(const GemmShape& shape, const GemmDevice& device) {
+  const GemmConfig split = choose_split_config(shape, device);
+  return split.weight_slots > 0 ? split : choose_stream_config(shape, device);
+}
+
 // The kernels that are compiled: those that choose_gemm_config can return on a device that exists, and no others, since
 // each costs seconds of every build. A test compares this list with the choices.
 struct GemmInstance {
@@ -187,6 +147,18 @@ struct GemmInstance {
 };
 
 inline constexpr GemmInstance kGemmInstances[] = {
+    {GemmOp::kUp, GemmPath::kClusterSplit, GemmTile::kFlexible, 8},
+    {GemmOp::kUp, GemmPath::kClusterSplit, GemmTile::kFlexible, 16},
+    {GemmOp::kUp, GemmPath::kClusterSplit, GemmTile::kFlexible, 32},
+    {GemmOp::kUp, GemmPath::kClusterSplit, GemmTile::kFlexible, 64},
+    {GemmOp::kUp, GemmPath::kClusterSplit, GemmTile::kFlexible, 128},
+    {GemmOp::kUp, GemmPath::kClusterSplit, GemmTile::kFlexible, 256},
+    {GemmOp::kDown, GemmPath::kClusterSplit, GemmTile::kFlexible, 8},
+    {GemmOp::kDown, GemmPath::kClusterSplit, GemmTile::kFlexible, 16},
+    {GemmOp::kDown, GemmPath::kClusterSplit, GemmTile::kFlexible, 32},
+    {GemmOp::kDown, GemmPath::kClusterSplit, GemmTile::kFlexible, 64},
+    {GemmOp::kDown, GemmPath::kClusterSplit, GemmTile::kFlexible, 128},
+    {GemmOp::kDown, GemmPath::kClusterSplit, GemmTile::kFlexible, 256},
     {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kWide, 8},
     {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kWide, 32},
     {GemmOp::kUp, GemmPath::kTensorCopy, GemmTile::kWide, 64},

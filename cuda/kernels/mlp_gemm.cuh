@@ -31,6 +31,15 @@ struct GemmParams {
   int activation;         // PolarActivation
   int gated;
   int skip_unit;          // planted fault: the multiply of this unit is left out; -1 = none
+  // Cluster split only; mlp_types.h explains them.
+  int split;
+  int lines;
+  int slot_rows;
+  int blocks;             // of 64 rows (up) or columns (down) in a row tile
+  int aliased;
+  int tile_share, tile_rest;  // up: neurons of a row tile; the first tile_rest tiles have one more
+  int k_share, k_rest, k_end; // k of a block: chunks (up) or neurons (down); the first k_rest blocks have one more
+  int dependent;          // the input comes from the kernel before, which may still be running
 };
 
 template <GemmOp Op, GemmTile Tile, int BatchTile>

@@ -25,7 +25,7 @@ GemmKernel down_kernel(const GemmConfig& config, int32_t dtype);
 struct GemmCall {
   GemmShape shape;
   int32_t dtype;
-  const void* weights;        // [weight_rows, hidden_size]; up and gated: [weight_rows / 2, 2, hidden_size]
+  const void* weights;  // [weight_rows, hidden_size]; up and gated: [weight_rows / 2, 2, hidden_size]
   int64_t weight_rows;
   const int32_t* index;       // [active_neurons] rows of `weights`, ascending; null = the first active_neurons
   const void* input;          // up: [B, hidden_size]; down: [B, input_stride], the first active_neurons columns count
@@ -38,6 +38,7 @@ struct GemmCall {
   unsigned* tickets;          // tickets_bytes, zeroed once
   float* partial;             // partial_bytes
   bool skip_tile;             // planted fault
+  bool dependent;             // the input comes from the launch before on the same stream: may start before it ends
 };
 
 // Workspace of one GEMM. Tickets are zero before and after every launch; partial sums need no initial value.

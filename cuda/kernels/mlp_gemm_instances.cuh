@@ -6,17 +6,23 @@
 #include "../../src/native/common/error.h"
 #include "mlp_gemm.h"
 #include "mlp_gemm_kernels.cuh"
+#include "mlp_split_kernel.cuh"
 
 namespace polar::cuda::mlp {
 
 template <size_t I, typename T>
 GemmKernel instance_kernel() {
   constexpr GemmInstance kInstance = kGemmInstances[I];
-  using G = Geometry<kInstance.op, kInstance.tile, kInstance.batch_tile>;
-  if constexpr (kInstance.path == GemmPath::kTensorCopy) {
-    return {reinterpret_cast<const void*>(&mlp_gemm_tensor_copy_kernel<G, T>), kTensorThreads};
+  if constexpr (kInstance.path == GemmPath::kClusterSplit) {
+    using G = SplitGeometry<kInstance.op, kInstance.batch_tile>;
+    return {reinterpret_cast<const void*>(&mlp_split_kernel<G, T>), kSplitThreads};
   } else {
-    return {reinterpret_cast<const void*>(&mlp_gemm_async_copy_kernel<G, T>), kAsyncThreads};
+    using G = Geometry<kInstance.op, kInstance.tile, kInstance.batch_tile>;
+    if constexpr (kInstance.path == GemmPath::kTensorCopy) {
+      return {reinterpret_cast<const void*>(&mlp_gemm_tensor_copy_kernel<G, T>), kTensorThreads};
+    } else {
+      return {reinterpret_cast<const void*>(&mlp_gemm_async_copy_kernel<G, T>), kAsyncThreads};
+    }
   }
 }
 

@@ -125,7 +125,8 @@ void launch_up(const Run& run, void* out, int64_t out_stride) {
   launch_gemm(call, run.plan.up_config, run.context.stream);
 }
 
-void launch_down(const Run& run, const void* hidden, int64_t hidden_stride) {
+// `dependent`: `hidden` comes from the launch before on this stream.
+void launch_down(const Run& run, const void* hidden, int64_t hidden_stride, bool dependent) {
   const PolarProblem& p = run.context.problem;
   GemmCall call = base_call(run, run.plan.down);
   call.weights = run.args.w2;
@@ -137,6 +138,7 @@ void launch_down(const Run& run, const void* hidden, int64_t hidden_stride) {
     call.weight_rows = run.plan.down.active_neurons;
   }
   call.input = hidden;
+  call.dependent = dependent && run.selection != Selection::kGathered;  // which copies rows between the two
   call.input_stride = hidden_stride;
   call.out = run.args.out;
   call.out_stride = p.hidden_size;
@@ -155,8 +157,8 @@ const void* aligned_hidden(const Run& run) {
     const dim3 grid(static_cast<unsigned>(ceil_div(active, 1024)), sequences);
     widen_rows_kernel<<<grid, 1024, 0, run.context.stream>>>(
         static_cast<const uint16_t*>(run.args.hidden_in) + first * active,
-        reinterpret_cast<uint16_t*>(run.at(run.plan.hidden)) + first * run.plan.hidden_stride,
-        static_cast<int>(active), run.plan.hidden_stride);
+        reinterpret_cast<uint16_t*>(run.at(run.plan.hidden)) + first * run.plan.hidden_stride, static_cast<int>(active),
+        run.plan.hidden_stride);
     CHECK_LAUNCH("widen_rows_kernel");
   }
   return run.at(run.plan.hidden);
@@ -184,10 +186,10 @@ void launch(const LaunchContext& context, const MlpArgs& args, Selection selecti
   if (p.scope == POLAR_SCOPE_MLP_UP) {
     launch_up(run, args.out, active);
   } else if (p.scope == POLAR_SCOPE_MLP_DOWN) {
-    launch_down(run, aligned_hidden(run), run.plan.hidden_stride);
+    launch_down(run, aligned_hidden(run), run.plan.hidden_stride, false);
   } else {
     launch_up(run, run.at(run.plan.hidden), run.plan.hidden_stride);
-    launch_down(run, run.at(run.plan.hidden), run.plan.hidden_stride);
+    launch_down(run, run.at(run.plan.hidden), run.plan.hidden_stride, true);
   }
 }
 

@@ -11,6 +11,8 @@
 
 namespace polar::cuda {
 
+inline constexpr int kMostClusterBlocks = 6;
+
 // Facts that configuration choices depend on; filled once per device.
 struct DeviceInfo {
   int ordinal = 0;
@@ -20,6 +22,8 @@ struct DeviceInfo {
   size_t shared_bytes_per_block_optin = 0;
   size_t shared_bytes_per_sm = 0;
   size_t l2_bytes = 0;
+  // clusters[n]: clusters of n blocks, one block per SM, that run at the same time; 0 where there are none.
+  int clusters[kMostClusterBlocks + 1] = {};
 };
 
 // One attention launch over copy c of the inputs.

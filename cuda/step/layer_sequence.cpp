@@ -315,6 +315,7 @@ void LayerSequence::sparse_mlp(const Run& run, int64_t active) const {
   call.out_stride = p.hidden_size;
   call.bias = nullptr;
   call.bias_index = nullptr;
+  call.dependent = run.dependent;  // on the up projection alone: its launch waited for everything before
   mlp::launch_gemm(call, mlp::choose_gemm_config(call.shape, device), state_.stream);
 }
 

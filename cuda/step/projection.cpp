@@ -120,8 +120,9 @@ Projection::Choice Projection::choose(const ProjectionShape& shape, const Device
     choice.library_us = plan.best_us;
     if (!(choice.ours_us <= plan.best_us)) choice.plan = &plan;
   } catch (const NativeError& error) {
-    // Without the library, or without an algorithm of it, ours is the fastest that there is.
+    // Without the library, or without an algorithm of it, ours is the fastest that there is; the session says so.
     if (error.sticky() || std::isnan(choice.ours_us)) throw;
+    choice.refusal = error.what();
   }
   return choice;
 }

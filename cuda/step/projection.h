@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "../../src/native/common/backend.h"
 #include "../kernels/mlp_gemm.h"
@@ -60,12 +61,14 @@ class Projection {
 
   bool by_library() const { return choice_.plan != nullptr; }
   double ours_us() const { return choice_.ours_us; }        // NaN where it cannot run
-  double library_us() const { return choice_.library_us; }  // NaN without the library
+  double library_us() const { return choice_.library_us; }  // NaN where library_refusal() says why
+  const std::string& library_refusal() const { return choice_.refusal; }
 
  private:
   struct Choice {
     const lt::GemmPlan* plan = nullptr;  // null: ours
     double ours_us = 0, library_us = 0;
+    std::string refusal{};  // why cuBLASLt was not timed
   };
   static Choice choose(const ProjectionShape& shape, const DeviceInfo& device);
 

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "../../src/native/common/error.h"
@@ -68,8 +69,13 @@ class StepSession : public Session {
     const Projections& all = *state_.projections;
     const auto report = [&](const std::string& name, const Projection& projection) {
       reporter.text((name + "_by").c_str(), projection.by_library() ? "cublaslt" : "ours");
-      reporter.number((name + "_ours_us").c_str(), projection.ours_us());
-      reporter.number((name + "_cublaslt_us").c_str(), projection.library_us());
+      if (!std::isnan(projection.ours_us())) reporter.number((name + "_ours_us").c_str(), projection.ours_us());
+      if (projection.library_refusal().empty()) {
+        reporter.number((name + "_cublaslt_us").c_str(), projection.library_us());
+      } else {
+        reporter.warn(-1,
+                      name + " by our kernel, without the comparison with cuBLASLt: " + projection.library_refusal());
+      }
     };
     report("projection_qkv", all.qkv);
     report("projection_out", all.out);

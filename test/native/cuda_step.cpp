@@ -1,6 +1,6 @@
 // Drives the layer and step scopes of a backend library through its C interface, without Node.
 //
-//   cuda_step LIBRARY verify [quick]                  tiny models of both families: all variants, stage by stage, and
+//   cuda_step LIBRARY verify [all|quick [MODEL]]      tiny models of both families: all variants, stage by stage, and
 //                                                     evaluate() with everything selected against dense
 //   cuda_step LIBRARY measure MODEL B N [GROUPS NEURONS [layer]]   all variants of a real model: verified, timed, taken
 //                                                     apart; GROUPS active KV groups, NEURONS mean density of the MLP
@@ -253,13 +253,14 @@ class Driver {
 };
 
 // Tiny models of both families; odd counts, tails of tiles, an odd vocabulary.
-void verify(Driver& driver, bool quick) {
+void verify(Driver& driver, bool quick, const std::string& only) {
   constexpr Model kTiny[] = {{"tiny-opt", 3, 256, 4, 4, 64, 1024, 1000, 256, true},
                              {"tiny-llama", 3, 512, 8, 2, 64, 1408, 1003, 512, false},
                              {"tiny-wide", 3, 512, 12, 2, 128, 1536, 512, 512, false},
                              {"tiny-odd", 2, 200, 5, 5, 64, 616, 331, 200, true}};
   for (const int32_t dtype : {POLAR_BF16, POLAR_FP16}) {
     for (const Model& m : kTiny) {
+      if (!only.empty() && only != m.name) continue;
       for (const int64_t batch : {1, 3, 64}) {
         if (quick && batch == 64) continue;
         for (const int32_t scope : {POLAR_SCOPE_STEP, POLAR_SCOPE_LAYER}) {
@@ -296,7 +297,8 @@ bool measure(Driver& driver, int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3) return std::printf("usage: cuda_step LIBRARY verify [quick] | measure MODEL B N [...]\n"), 2;
+  if (argc < 3)
+    return std::printf("usage: cuda_step LIBRARY verify [all|quick [MODEL]] | measure MODEL B N [...]\n"), 2;
   void* library = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return std::printf("%s\n", dlerror()), 3;
   const auto entry = reinterpret_cast<PolarBackendApiFn>(dlsym(library, POLAR_BACKEND_SYMBOL));
@@ -304,7 +306,7 @@ int main(int argc, char** argv) {
   Driver driver(*entry());
   const std::string command = argv[2];
   if (command == "verify") {
-    verify(driver, argc > 3 && std::strcmp(argv[3], "quick") == 0);
+    verify(driver, argc > 3 && std::strcmp(argv[3], "quick") == 0, argc > 4 ? argv[4] : "");
   } else if (command != "measure" || !measure(driver, argc - 3, argv + 3)) {
     return std::printf("see the usage\n"), 2;
   }
