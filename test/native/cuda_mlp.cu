@@ -253,8 +253,9 @@ void check_gemm(const PolarProblem& p, const std::vector<int64_t>& counts, const
       Buffer<char> workspace(workspace_of(shape, tested.config));
       CHECK_CUDA(cudaMemset(workspace.data, 0xff, workspace.count));
       CHECK_CUDA(cudaMemset(workspace.data, 0, tickets_bytes(shape, tested.config)));
+      const int32_t* set = active == n ? nullptr : index.data;  // all neurons: as the dense kernels call it
       const GemmCall call =
-          call_of(p, active, weights.data, input.data, out.data, bias.data, index.data, workspace.data, tested.config);
+          call_of(p, active, weights.data, input.data, out.data, bias.data, set, workspace.data, tested.config);
       check_runs(
           label_of(p, active, tested.name), p, out, up ? active : d, exact, naive, up ? n : d,
           up ? index.data : nullptr, chosen ? repeats : std::min(repeats, 3),
