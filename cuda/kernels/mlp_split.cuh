@@ -66,8 +66,8 @@ __device__ __forceinline__ void init_split_barriers(const SplitPlan<G>& shared, 
                             : thread < 2 * weights             ? weight_empty
                             : thread < 2 * weights + inputs    ? 1
                             : thread < 2 * (weights + inputs)  ? kConsumerWarps
-                            : thread == 2 * (weights + inputs) ? 1 + kConsumerWarps
-                                                               : kConsumerWarps * split;
+                            : thread == 2 * (weights + inputs) ? 1
+                                                               : kConsumerWarps * (split - 1);
   ptx::mbarrier_init(shared.barriers + thread * 8, arrivals);
   ptx::mbarrier_init_fence();
 }

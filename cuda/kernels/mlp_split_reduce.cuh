@@ -91,14 +91,12 @@ struct SplitReducer {
         }
       }
     }
-    __syncwarp();
-    if (lane == 0) ptx::mbarrier_arrive(shared.parts_full());
   }
 
-  // Tells all blocks of the cluster that the parts here have been read (or their place is free).
+  // Tells the other blocks of the cluster that the parts here have been read (or their place is free).
   __device__ __forceinline__ void tell_free() const {
     __syncwarp();
-    if (lane < p.split) ptx::mbarrier_arrive_remote(ptx::cluster_address(shared.parts_free(), lane));
+    if (lane < p.split && lane != rank) ptx::mbarrier_arrive_remote(ptx::cluster_address(shared.parts_free(), lane));
   }
 
   // Where a lane stores: two rows of each part, two sequences.
@@ -168,11 +166,15 @@ struct SplitReducer {
       const int count = owned(end * block_parts) - before;
 #pragma unroll 1
       for (int round = 0; round < G::kRounds; ++round, ++exchanges) {
-        if (threadIdx.x == 0)
+        // Parts of this block are ordered by barriers of its threads, those of others by parts_full and parts_free.
+        if (first > 0 || round > 0) ptx::named_barrier<kConsumerWarps * 32>();
+        if (threadIdx.x == 0) {
           ptx::mbarrier_arrive_expect(shared.parts_full(), count * (p.split - 1) * G::kReduced * 512);
+        }
         const int free = p.aliased ? exchanges : exchanges - 1;  // phase that frees the place of this round
         if (free >= 0) ptx::mbarrier_wait_cluster(shared.parts_free(), free & 1);
         send(acc, first, end, round);
+        ptx::named_barrier<kConsumerWarps * 32>();
         ptx::mbarrier_wait_cluster(shared.parts_full(), exchanges & 1);
         receive(tile, before, count, round, shifts);
         if (!last_tile || end < blocks || round + 1 < G::kRounds) tell_free();
