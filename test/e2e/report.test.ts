@@ -42,6 +42,19 @@ test('report of a sweep: twice the same bytes apart from the date, and the plots
   expect(readdirSync(folder).some((name) => name.startsWith('.lock'))).toBe(false);
 });
 
+test('the committed report comes out again, byte for byte apart from its date', () => {
+  const committed = join(ROOT, 'results/h200/paper');
+  const again = join(temporaryFolder(), 'again');
+  const { status, stderr } = runCli(['report', committed, '--out', again]);
+  expect(status, stderr).toBe(0);
+  for (const file of ['report.html', 'report.md']) {
+    const [before, after] = [committed, again].map((f) =>
+      readFileSync(join(f, file), 'utf8').replace(DATE, ''),
+    );
+    expect(after === before, `${file} differs: run polar-bench report results/h200/paper`).toBe(true);
+  }
+});
+
 test('--out leaves the result folder alone', () => {
   const out = join(temporaryFolder(), 'out');
   const run = runCli(['report', join(ROOT, 'results/cpu/llama-3-8b'), '--out', out]);
