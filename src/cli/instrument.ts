@@ -2,6 +2,7 @@ import type { Backend } from '../backends/backend.js';
 import { cellKey } from '../core/cell.js';
 import type { Ceilings } from '../core/environment.js';
 import type { SweepPlan } from '../core/plan.js';
+import type { EnvironmentFile } from '../sinks/environment-file.js';
 import { type AASpread, normalizeAA } from '../stats/paired.js';
 
 /** What a run says about its own instrument. */
@@ -76,6 +77,18 @@ export function storedCeilings(details: Readonly<Record<string, unknown>> | null
   };
 }
 
+/**
+ * Every measurement of the ceilings that env.json holds, in the order of time: before the sweep, before each part that
+ * was resumed, after the sweep. Rows count against the largest, whoever builds them again.
+ */
+export function knownCeilings(environment: EnvironmentFile | null): Ceilings[] {
+  if (environment === null) return [];
+  const { ceilings, resumed = [], ceilings_after: after } = environment;
+  return [ceilings, ...resumed.map((part) => part.ceilings), after]
+    .map(storedCeilings)
+    .filter((known) => known !== null);
+}
+
 /** The same dense kernel twice in one cell: what the instrument says where there is nothing to find. */
 export async function measureAA(backend: Backend, plan: SweepPlan): Promise<AASpread | null> {
   const cell = plan.cells.find((c) => c.candidates.some((k) => k.variant === 'dense'));
@@ -89,5 +102,5 @@ export async function measureAA(backend: Backend, plan: SweepPlan): Promise<AASp
     breakdown: false,
   });
   const [a, b] = outcome.candidates;
-  return a?.status === 'ok' && b?.status === 'ok' ? normalizeAA(a.samplesNs, b.samplesNs, cell.seed) : null;
+  return a?.status === 'ok' && b?.status === 'ok' ? normalizeAA(a.samplesNs, b.samplesNs) : null;
 }

@@ -20,7 +20,7 @@ import { fitLayers } from '../theory/union-curves.js';
 import { publishedUnion } from '../traces/published.js';
 import { allClaims } from './claims-file.js';
 import { deviceSpecList, predictedMaps } from './device-specs.js';
-import { largerCeilings, storedCeilings } from './instrument.js';
+import { knownCeilings, largerCeilings } from './instrument.js';
 import { shellWord } from './repro.js';
 import { say, type Terminal } from './terminal.js';
 
@@ -91,11 +91,8 @@ export async function makeReport(
     specs.length === 0
       ? []
       : predictedMaps(predictionModels(path, given, request), specs, request === null ? rows : []);
-  const [first, last] = [
-    storedCeilings(environment?.ceilings ?? null),
-    storedCeilings(environment?.ceilings_after ?? null),
-  ];
-  const ceilings = first === null || last === null ? (first ?? last) : largerCeilings(first, last);
+  const known = knownCeilings(environment);
+  const ceilings = known.length === 0 ? null : known.reduce(largerCeilings);
   const models = [...new Set(rows.map((row) => row.model))];
   const name = basename(path);
   const input: ReportInput = {

@@ -13,7 +13,14 @@ import type { ResultFolder } from '../sinks/folder.js';
 import { type PlanFile, shardCells } from '../sinks/plan-file.js';
 import type { ChosenBackend } from './backend-choice.js';
 import { environmentDocument } from './environment.js';
-import { ceilingsSpread, ceilingsWarnings, largerCeilings, measureAA, storedCeilings } from './instrument.js';
+import {
+  ceilingsSpread,
+  ceilingsWarnings,
+  knownCeilings,
+  largerCeilings,
+  measureAA,
+  storedCeilings,
+} from './instrument.js';
 import { exitCodeOf } from './print-rows.js';
 import { SweepProgress } from './progress.js';
 import { shellWord } from './repro.js';
@@ -71,8 +78,7 @@ class SweepRun {
     const stored = earlier?.environment ?? null;
     this.refuseOtherEnvironment(stored);
     this.before = await chosen.backend.measureCeilings(this.dtype(), this.remaining.threads);
-    const known = [stored?.ceilings ?? null, stored?.ceilings_after ?? null].map(storedCeilings);
-    this.measured = [...known.filter((c) => c !== null), this.before];
+    this.measured = [...knownCeilings(stored), this.before];
     this.aaSpread ??= await measureAA(chosen.backend, this.remaining);
     folder.writeEnvironment(this.environment(null));
     this.buildRows();
@@ -83,13 +89,10 @@ class SweepRun {
   /** Whether an earlier run got to its end: then there is nothing to measure, not even ceilings. */
   restoreComplete(): boolean {
     const stored = this.job.earlier?.environment ?? null;
-    const [first, last] = [
-      storedCeilings(stored?.ceilings ?? null),
-      storedCeilings(stored?.ceilings_after ?? null),
-    ];
-    if (this.remaining.cells.length > 0 || first === null || last === null) return false;
+    const ended = stored !== null && storedCeilings(stored.ceilings_after) !== null;
+    if (this.remaining.cells.length > 0 || !ended) return false;
     this.refuseOtherEnvironment(stored);
-    this.measured = [first, last];
+    this.measured = knownCeilings(stored);
     this.buildRows();
     this.job.folder.rewriteRows(this.rows);
     this.writeBreakdown();

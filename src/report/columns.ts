@@ -122,7 +122,12 @@ const DECLARED = {
     'ratio',
     'Median over sampling rounds of baseline time over the time of this kernel; exactly 1 for the baseline.',
   ],
-  speedup_ci_low: ['number', 'optional', 'ratio', 'Lower end of the 95 % bootstrap interval over rounds.'],
+  speedup_ci_low: [
+    'number',
+    'optional',
+    'ratio',
+    'Lower end of the 95 % interval over rounds (order statistics).',
+  ],
   speedup_ci_high: ['number', 'optional', 'ratio', 'Upper end of that interval.'],
   max_rel_err: [
     'number',

@@ -17,6 +17,8 @@ const schema = z.looseObject({
   host: z.looseObject({ cpu: z.string().nullable() }),
   ceilings: facts,
   ceilings_after: facts.nullable(),
+  /** One entry for each time that the sweep went on */
+  resumed: z.array(z.looseObject({ ceilings: facts })).optional(),
   aa_spread: z.unknown(),
 });
 

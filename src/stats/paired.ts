@@ -1,5 +1,6 @@
 import type { SpeedupSummary } from '../core/summary.js';
-import { medianInterval, relativeHalfWidth } from './bootstrap.js';
+import { relativeHalfWidth } from './bootstrap.js';
+import { orderInterval } from './order-interval.js';
 import { median } from './quantiles.js';
 
 /** Samples of one candidate by sampling round; null where the round was discarded. Nanoseconds per run. */
@@ -21,20 +22,15 @@ export function roundRatios(baseline: RoundSamples, candidate: RoundSamples): nu
 }
 
 /**
- * Speedup of a candidate over the baseline: the median of the per-round ratios with a bootstrap interval over rounds.
+ * Speedup of a candidate over the baseline: the median of the per-round ratios with its distribution-free interval.
  *
  * @param baseline, candidate index = sampling round; nanoseconds > 0, null = discarded
- * @param seed integer, of the bootstrap
  * @returns null when no round has both
  */
-export function pairedSpeedup(
-  baseline: RoundSamples,
-  candidate: RoundSamples,
-  seed: number,
-): SpeedupSummary | null {
+export function pairedSpeedup(baseline: RoundSamples, candidate: RoundSamples): SpeedupSummary | null {
   const ratios = roundRatios(baseline, candidate);
   if (ratios.length === 0) return null;
-  return { ratio: median(ratios), ci: medianInterval(ratios, seed) };
+  return { ratio: median(ratios), ci: orderInterval(ratios) };
 }
 
 /** What measuring the same kernel twice says about the instrument; goes to env.json. */
@@ -50,12 +46,8 @@ export interface AASpread extends SpeedupSummary {
  *
  * @returns null when no round has both
  */
-export function normalizeAA(
-  samplesA: RoundSamples,
-  samplesB: RoundSamples,
-  seed: number = 0,
-): AASpread | null {
-  const speedup = pairedSpeedup(samplesA, samplesB, seed);
+export function normalizeAA(samplesA: RoundSamples, samplesB: RoundSamples): AASpread | null {
+  const speedup = pairedSpeedup(samplesA, samplesB);
   if (speedup === null) return null;
   return {
     ...speedup,

@@ -50,7 +50,8 @@ function baselineIndex(cell: Cell, measured: readonly (Measured | null)[]): numb
 /**
  * What the samples of a cell say: latency of each candidate and its speedup over the fastest dense one.
  *
- * @param seed integer; each candidate's two bootstraps have streams of their own, so equal input gives equal output
+ * @param seed integer; each candidate's bootstrap has a stream of its own (the even ones), so equal input gives equal
+ *   output
  * @returns one entry per candidate, in order. null where it is not ok or kept no sample. The baseline's own speedup is
  *   exactly 1; speedup is null without a dense candidate that is ok, or without a round in common with it.
  * @throws InternalError when outcome and cell differ in length or a sample is not a positive number
@@ -66,20 +67,20 @@ export function summarizeCell(cell: Cell, outcome: Outcome, seed: number): (Cand
   );
   const index = baselineIndex(cell, measured);
   const baseline = index === null ? null : (measured[index] ?? null);
-  return measured.map((m, i) => {
+  return measured.map((m) => {
     if (m === null) return null;
     const clocks = kept(m.outcome.clockMhz);
     return {
       latency: m.latency,
-      speedup: speedupOver(baseline, m, streamSeed(seed, 2 * i + 1)),
+      speedup: speedupOver(baseline, m),
       baselineKernel: index === null ? null : (cell.candidates[index]?.kernel ?? null),
       medianClockMhz: clocks.length === 0 ? null : median(clocks),
     };
   });
 }
 
-function speedupOver(baseline: Measured | null, candidate: Measured, seed: number): SpeedupSummary | null {
+function speedupOver(baseline: Measured | null, candidate: Measured): SpeedupSummary | null {
   if (baseline === null) return null;
   if (baseline === candidate) return EXACTLY_ONE;
-  return pairedSpeedup(baseline.outcome.samplesNs, candidate.outcome.samplesNs, seed);
+  return pairedSpeedup(baseline.outcome.samplesNs, candidate.outcome.samplesNs);
 }

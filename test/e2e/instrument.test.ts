@@ -49,24 +49,25 @@ const DENSE = candidate();
 
 describe('the instrument', () => {
   test(
-    'A/A: the interval of a kernel against itself contains 1 in at least 90 of 100 cells',
+    // A sound instrument gives 95 of 100, and 89 of 100 once in 35 runs; 300 cells leave that to chance in one of 10,000.
+    'A/A: the interval of a kernel against itself contains 1 in at least 90 % of 300 cells',
     { timeout: 120_000 },
     async () => {
       const backend = faultBackend();
       let contains = 0;
-      for (let seed = 1; seed <= 100; seed++) {
+      for (let seed = 1; seed <= 300; seed++) {
         const [a, b] = await samples(backend, [DENSE, DENSE], seed, 0.1);
-        const speedup = pairedSpeedup(a ?? [], b ?? [], seed);
+        const speedup = pairedSpeedup(a ?? [], b ?? []);
         if (speedup !== null && speedup.ci.low <= 1 && speedup.ci.high >= 1) contains++;
       }
-      expect(contains).toBeGreaterThanOrEqual(90);
+      expect(contains).toBeGreaterThanOrEqual(270);
     },
   );
 
   test('a planted slowdown of 3 % is found, with its size', { timeout: 60_000 }, async () => {
     const backend = faultBackend('delay:attention/dense#1:0.03');
     const [a, b] = await samples(backend, [DENSE, DENSE], 1, 3);
-    const speedup = pairedSpeedup(a ?? [], b ?? [], 1);
+    const speedup = pairedSpeedup(a ?? [], b ?? []);
     expect(speedup?.ci.high).toBeLessThan(1);
     expect(1 / (speedup?.ratio ?? 0)).toBeGreaterThan(1.02);
     expect(1 / (speedup?.ratio ?? 0)).toBeLessThan(1.04);

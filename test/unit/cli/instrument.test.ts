@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { ceilingsSpread, ceilingsWarnings, storedCeilings } from '../../../src/cli/instrument.js';
+import {
+  ceilingsSpread,
+  ceilingsWarnings,
+  knownCeilings,
+  storedCeilings,
+} from '../../../src/cli/instrument.js';
+import type { EnvironmentFile } from '../../../src/sinks/environment-file.js';
 import type { Ceilings } from '../../../src/core/environment.js';
 
 const ceilings = (readGbPerS: number, matrixTflopPerS: number): Ceilings => ({
@@ -34,6 +40,19 @@ describe('ceilings of env.json', () => {
   it('are taken where they can be', () => {
     const details = { read_gb_per_s: 12, matrix_tflop_per_s: 0.3, read_pattern: 'x' };
     expect(storedCeilings(details)).toEqual({ readGbPerS: 12, matrixTflopPerS: 0.3, details });
+  });
+
+  it('are those before, of every part that was resumed, and after, as far as they are there', () => {
+    const at = (read: number) => ({ read_gb_per_s: read, matrix_tflop_per_s: 1 });
+    const environment = {
+      ceilings: at(10),
+      resumed: [{ ceilings: at(12) }, { ceilings: {} }],
+      ceilings_after: at(11),
+    };
+    const reads = (e: object) => knownCeilings(e as EnvironmentFile).map((c) => c.readGbPerS);
+    expect(reads(environment)).toEqual([10, 12, 11]);
+    expect(reads({ ceilings: at(10), ceilings_after: null })).toEqual([10]);
+    expect(knownCeilings(null)).toEqual([]);
   });
 
   it.each([0, -1, Number.NaN, 1e-300, '12', null])('are measured again where the file says %s', (value) => {
