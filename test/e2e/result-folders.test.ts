@@ -171,10 +171,10 @@ describe('shards', () => {
 });
 
 describe('a full disk', () => {
-  /** The program on a file system of 250 KB, or where the system mounts none, with files of 100 KB at most. */
+  /** The program on a file system of 330 KB, or where the system mounts none, with files of 200 KB at most: one cell fits, 60 do not. */
   function withLittleSpace(folder: string, args: readonly string[]): { status: number; stderr: string } {
     mkdirSync(folder);
-    const mount = `mount -t tmpfs -o size=250k tmpfs "$1" 2>/dev/null || { trap '' XFSZ; ulimit -f 100; }`;
+    const mount = `mount -t tmpfs -o size=330k tmpfs "$1" 2>/dev/null || { trap '' XFSZ; ulimit -f 200; }`;
     // The namespace of its own goes with the mount in it; what is written comes out through a copy.
     const script = `${mount}; shift; "$@"; code=$?; cp -r "$FOLDER"/out "$FOLDER".kept; exit $code`;
     const inside = ['bash', '-c', script, 'bash', folder, process.execPath, MAIN, ...args];
@@ -199,7 +199,7 @@ describe('a full disk', () => {
       'sweep',
       ...flags,
       '--batch',
-      '1-40+1',
+      '1-60+1',
       '--out',
       out,
     ]);
