@@ -24,8 +24,8 @@ export interface Finding {
 export const NUMBER_TOLERANCE = 0.1;
 
 /**
- * Share by which a later cell may fall behind before that counts as a fall: cells are measured minutes apart, and a
- * bootstrap interval does not know what drifts between them.
+ * Share by which a later cell may fall behind before that counts as a fall: cells are measured minutes apart, and an
+ * interval does not know what drifts between them.
  */
 export const TREND_TOLERANCE = 0.05;
 
