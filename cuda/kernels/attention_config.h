@@ -45,6 +45,9 @@ struct AttentionConfig {
   int blocks_per_sm = 0;
   int threads = 0;
   int grid = 0;  // blocks; never more than tiles, so that no block is empty
+  // The tiles are dealt out span by span: a span is all of them, or one unit where every unit is cut into equally many
+  // ranges. Each of the span's blocks takes a contiguous range, lengths differ by at most one tile.
+  int blocks_per_span = 0;
   size_t shared_bytes = 0;
   int64_t tiles_per_unit = 0;
   int64_t total_tiles = 0;
@@ -63,8 +66,8 @@ inline constexpr int kAttentionMaxStages = 8;
 // Floats between the accumulators of two heads in the merge buffer, beyond head_dim: spreads the four column pairs of
 // an mma accumulator over the banks.
 inline constexpr int kAttentionMergePad = 4;
-// mbarriers (5 of 8 bytes per stage) and the flag that tells a block to merge.
-inline constexpr size_t kAttentionControlBytes = kAttentionMaxStages * 40 + 16;
+// mbarriers, 5 of 8 bytes per stage.
+inline constexpr size_t kAttentionControlBytes = kAttentionMaxStages * 40;
 // Shared memory that the runtime keeps for itself in every block.
 inline constexpr size_t kReservedBytesPerBlock = 1024;
 // Swizzled tiles start at multiples of 1024 bytes; dynamic shared memory is only promised 16.
@@ -91,6 +94,16 @@ inline size_t attention_shared_bytes(int head_dim, int heads_per_unit, int stage
          kAttentionControlBytes;
 }
 
+// Blocks per unit where at most `blocks` blocks take equally many ranges of every unit, none longer than equal ranges
+// over all tiles would be; 0 where that is not possible. Such ranges never hold parts of two units: fewer partial
+// results to merge, and no block has to deliver two.
+inline int64_t attention_blocks_per_unit(int64_t units, int64_t tiles_per_unit, int64_t blocks) {
+  const int64_t parts = std::min(blocks / units, tiles_per_unit);
+  if (parts == 0) return 0;
+  const int64_t total = units * tiles_per_unit;
+  return (tiles_per_unit + parts - 1) / parts <= (total + blocks - 1) / blocks ? parts : 0;
+}
+
 // Completes a configuration whose pipeline, stages and blocks_per_sm are set; `unit_per_block`: one block per unit
 // instead of persistent blocks with equal ranges.
 inline void finish_attention_config(const AttentionWork& w, const AttentionDevice& device, AttentionConfig& c,
@@ -102,8 +115,10 @@ inline void finish_attention_config(const AttentionWork& w, const AttentionDevic
   c.tiles_per_unit = (w.kv_len + c.tile_keys - 1) / c.tile_keys;
   c.total_tiles = w.batch_size * w.units_per_sequence * c.tiles_per_unit;
   const int64_t units = w.batch_size * w.units_per_sequence;
-  c.grid = static_cast<int>(
-      std::min<int64_t>(c.total_tiles, unit_per_block ? units : int64_t{1} * device.sm_count * c.blocks_per_sm));
+  const int64_t resident = int64_t{1} * device.sm_count * c.blocks_per_sm;
+  const int64_t per_unit = unit_per_block ? 1 : attention_blocks_per_unit(units, c.tiles_per_unit, resident);
+  c.grid = static_cast<int>(per_unit > 0 ? units * per_unit : std::min(c.total_tiles, resident));
+  c.blocks_per_span = per_unit > 0 ? static_cast<int>(per_unit) : c.grid;
   c.shared_bytes = attention_shared_bytes(w.head_dim, w.heads_per_unit, c.stages);
 }
 
@@ -156,13 +171,11 @@ inline AttentionConfig choose_attention_config(const AttentionWork& w, const Att
   return c;
 }
 
-// Workspace: tickets, one per block; then statistics and unnormalised accumulators of units cut across blocks, two
-// slots per block (a block's range of tiles starts inside at most one unit and ends inside at most one), none where no
-// unit is cut.
+// Workspace: statistics, then outputs of the parts of units cut across blocks, two slots per block (a block's range
+// of tiles ends within at most one unit, and at most one cut unit ends in it), none where no unit is cut. All of it is
+// zero between launches: zero says that a word is not there yet (attention_merge.cuh).
 struct AttentionWorkspace {
-  size_t tickets_offset = 0;  // uint32 [grid], zero between launches
-  size_t stats_offset = 0;    // {maximum, sum} float2 [2 * grid, heads_per_unit]
-  size_t partial_offset = 0;  // float32 [2 * grid, heads_per_unit, head_dim]
+  size_t partial_offset = 0;  // float32 [2 * grid, heads_per_unit, head_dim]; before: float32 log2 of each row's sum
   size_t bytes = 0;
 };
 
@@ -171,8 +184,7 @@ inline AttentionWorkspace attention_workspace(const AttentionWork& w, const Atte
   const bool uncut = c.total_tiles == c.grid * c.tiles_per_unit;  // a unit per block
   const size_t slots = uncut ? 0 : 2 * static_cast<size_t>(c.grid) * w.heads_per_unit;
   AttentionWorkspace ws;
-  ws.stats_offset = align(static_cast<size_t>(c.grid) * 4);
-  ws.partial_offset = ws.stats_offset + align(slots * 8);
+  ws.partial_offset = align(slots * 4);
   ws.bytes = ws.partial_offset + align(slots * w.head_dim * 4);
   return ws;
 }

@@ -6,7 +6,7 @@
 //   O^T[d_h, heads] += V^T P^T    A = V^T by ldmatrix.trans, B = P^T by movmatrix
 // so query heads are padded to 8, never to 16. Each warp owns the same 16 (or 32) keys of every tile with a softmax
 // state of its own; warps meet only at the end of a unit. A unit cut across blocks leaves partial results in the
-// workspace and the last block to arrive merges them in block order: the same bits whoever is last.
+// workspace, and the block of its last range merges them in block order.
 #pragma once
 
 #include "../device/dependent.cuh"
@@ -17,18 +17,6 @@
 #include "attention_zero.cuh"
 
 namespace polar::cuda::attention {
-
-// The block's range cuts at most the unit it begins in and the one it ends in. Both wait until the stream is through:
-// a merge in the middle would let the copies run dry.
-template <typename S>
-__device__ __forceinline__ void merge_cut_units(const AttentionParams& p, const Memory<S>& mem, int begin, int end) {
-  const int last_unit_begin = (end - 1) / p.tiles_per_unit * p.tiles_per_unit;
-#pragma unroll 1
-  for (int tile = begin; tile < end; tile = tile < last_unit_begin ? last_unit_begin : end) {
-    const Segment seg = segment_at(p, tile, end);
-    if (seg.tiles < p.tiles_per_unit) merge_if_last(p, mem, seg);
-  }
-}
 
 template <typename S>
 __device__ __forceinline__ void consume(const AttentionParams& p, const Memory<S>& mem, int begin, int end) {
@@ -75,10 +63,15 @@ __device__ __forceinline__ void consume(const AttentionParams& p, const Memory<S
       ring.advance(p.stages);
     }
     const bool whole = seg.tiles == p.tiles_per_unit;
-    end_unit(st, p, mem, seg, whole, 2 * static_cast<int>(blockIdx.x) + (tile == begin ? 0 : 1));
+    // A range ends within at most one unit, and at most one cut unit ends in it: a slot for each (attention_merge.cuh).
+    const bool unit_ends = seg.first_tile + seg.tiles == p.tiles_per_unit;
+    end_unit(st, p, mem, seg, whole, static_cast<int>(blockIdx.x + (unit_ends ? gridDim.x : 0)));
     tile += seg.tiles;
   }
-  merge_cut_units(p, mem, begin, end);
+  // Of cut units only the one that the range begins in can end here. Its merge waits until the stream is through: in
+  // the middle it would let the copies run dry, and later units wait for nobody.
+  const Segment seg = segment_at(p, begin, end);
+  if (seg.first_tile > 0 && seg.first_tile + seg.tiles == p.tiles_per_unit) merge_unit(p, mem, seg);
 }
 
 // Whether an architecture needs the body of a pipeline: choose_attention_config gives tensor copies to sm_90 and later
@@ -103,34 +96,28 @@ __global__ void __launch_bounds__((attention_consumer_warps(kHeadDim) + 2) * 32,
   if constexpr (pipeline_needed<S::kTma>()) {
     extern __shared__ char raw[];
     const Memory<S> mem(raw, p);
-    if constexpr (S::kTma) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-      if (threadIdx.x == 0) {
-        for (int s = 0; s < p.stages; ++s) {
-          barrier_init(mem.full_k + s * 8, 1);
-          barrier_init(mem.full_v + s * 8, 1);
-          barrier_init(mem.empty_k + s * 8, S::kWarps);
-          barrier_init(mem.empty_v + s * 8, S::kWarps);
-          barrier_init(mem.empty_q + s * 8, S::kConsumers);
-        }
-        barrier_init_fence();
-      }
-      __syncthreads();
-#endif
-    }
-    wait_for_dependencies();  // q, the newest position of the caches and the index come from kernels before
-    const int begin = range_begin(p, static_cast<int>(blockIdx.x));
-    const int end = range_begin(p, static_cast<int>(blockIdx.x) + 1);
     const int warp = threadIdx.x / 32;
-    if (warp < S::kWarps) {
-      consume(p, mem, begin, end);
-    } else if (warp == S::kWarps) {
+    const int lane = threadIdx.x % 32;
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-      if constexpr (S::kTma) {
-        if (threadIdx.x % 32 == 0) produce(p, mem, k_map, v_map, begin, end);
+    if (S::kTma && warp == S::kWarps) {
+      // The producer waits for nobody: what it does before the first copy is on the path of every launch.
+      if (lane < 2) prefetch_tensor_map(lane == 0 ? &k_map : &v_map);
+      init_barriers(mem, lane);
+      wait_for_dependencies();
+      arrive_threads(kStartBarrier, S::kConsumers + 32);
+      if (lane == 0) {
+        const int block = static_cast<int>(blockIdx.x);
+        produce(p, mem, k_map, v_map, range_begin(p, block), range_begin(p, block + 1));
       }
+      return;
+    }
 #endif
-    } else {
+    wait_for_dependencies();  // q, the newest position of the caches and the index come from kernels before
+    if (warp < S::kWarps) {
+      if constexpr (S::kTma) sync_threads(kStartBarrier, S::kConsumers + 32);
+      const int block = static_cast<int>(blockIdx.x);
+      consume(p, mem, range_begin(p, block), range_begin(p, block + 1));
+    } else if (warp > S::kWarps) {
       zero_unselected<S>(p);
     }
   }

@@ -19,12 +19,13 @@ struct AttentionParams {
   const void* v;
   void* out;                   // [B, num_qo_heads, d_h]
   const int32_t* group_index;  // [B, units_per_sequence] or null
-  uint32_t* tickets;           // AttentionWorkspace
-  float2* stats;
+  uint32_t* stats;             // AttentionWorkspace
   float* partial;
   int64_t kv_capacity;
   int64_t batch_size;
-  int tiles_per_block;  // floor(total_tiles / grid); the first `longer_blocks` blocks take one more
+  int blocks_per_span;  // AttentionConfig
+  int tiles_per_span;
+  int tiles_per_block;  // floor(tiles_per_span / blocks_per_span); the first `longer_blocks` of a span take one more
   int longer_blocks;
   int tiles_per_unit;
   int kv_len;
@@ -54,7 +55,7 @@ struct AttentionLaunch {
   int heads_per_unit;
   int units_per_kv_head;
   bool compact;
-  void* workspace;  // attention_workspace(...).bytes, tickets zeroed
+  void* workspace;  // attention_workspace(...).bytes, all zero before the first launch
   // TMA only: what L2 fetches from memory around a request. 256 bytes cost 8 % of the bandwidth on an H200, none cost
   // as much where a row of the tile is 64 bytes wide (head_dim 96).
   CUtensorMapL2promotion promotion = CU_TENSOR_MAP_L2_PROMOTION_L2_128B;

@@ -9,6 +9,7 @@ namespace polar::cuda::attention {
 
 inline constexpr float kLowest = -INFINITY;
 inline constexpr int kConsumerBarrier = 1;
+inline constexpr int kStartBarrier = 2;
 
 // What an instance of the kernel is compiled for: storage type, head_dim, tiles of 8 query heads, way of copying.
 template <typename T, int kDim, int kTiles, AttentionPipeline kPipeline>
@@ -74,11 +75,17 @@ __device__ __forceinline__ int64_t row_offset(const AttentionParams& p, const Se
 
 // First tile of a block, and the block that holds a tile.
 __device__ __forceinline__ int range_begin(const AttentionParams& p, int block) {
-  return block * p.tiles_per_block + min(block, p.longer_blocks);
+  const int span = block / p.blocks_per_span;
+  const int in_span = block - span * p.blocks_per_span;
+  return span * p.tiles_per_span + in_span * p.tiles_per_block + min(in_span, p.longer_blocks);
 }
 __device__ __forceinline__ int block_of(const AttentionParams& p, int tile) {
+  const int span = tile / p.tiles_per_span;
+  const int in_span = tile - span * p.tiles_per_span;
   const int in_longer = p.longer_blocks * (p.tiles_per_block + 1);
-  return tile < in_longer ? tile / (p.tiles_per_block + 1) : p.longer_blocks + (tile - in_longer) / p.tiles_per_block;
+  return span * p.blocks_per_span + (in_span < in_longer
+                                         ? in_span / (p.tiles_per_block + 1)
+                                         : p.longer_blocks + (in_span - in_longer) / p.tiles_per_block);
 }
 
 // Shared memory of the block; the counts follow attention_shared().
@@ -90,7 +97,6 @@ struct Memory {
   float* merge;                                        // [S::kWarps, min(heads, 8), S::kHeadDim + pad]
   float2* stats;                                       // [S::kWarps, 16]
   uint32_t full_k, full_v, empty_k, empty_v, empty_q;  // mbarriers, 8 bytes per stage
-  uint32_t* flag;
 
   __device__ __forceinline__ Memory(char* raw, const AttentionParams& p) {
     const uint32_t start = shared_address(raw);
@@ -107,7 +113,6 @@ struct Memory {
     empty_k = full_v + kAttentionMaxStages * 8;
     empty_v = empty_k + kAttentionMaxStages * 8;
     empty_q = empty_v + kAttentionMaxStages * 8;
-    flag = reinterpret_cast<uint32_t*>(control + kAttentionMaxStages * 40);
   }
   __device__ __forceinline__ uint32_t k(int stage) const { return tiles + 2 * stage * S::kSlotBytes; }
   __device__ __forceinline__ uint32_t v(int stage) const { return tiles + (2 * stage + 1) * S::kSlotBytes; }

@@ -76,11 +76,49 @@ __device__ __forceinline__ float exp2_approx(float x) {
   return y;
 }
 
+__device__ __forceinline__ float log2_approx(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// ---- words that other blocks write in the same launch --------------------------------------------------------------
+
+__device__ __forceinline__ uint4 load_relaxed(const uint4* source) {
+  uint4 v;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(source)
+               : "memory");
+  return v;
+}
+
+__device__ __forceinline__ uint32_t load_relaxed(const uint32_t* source) {
+  uint32_t v;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(source) : "memory");
+  return v;
+}
+
+__device__ __forceinline__ void store_relaxed(uint4* destination, uint4 v) {
+  asm volatile("st.relaxed.gpu.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(destination), "r"(v.x), "r"(v.y), "r"(v.z),
+               "r"(v.w)
+               : "memory");
+}
+
+__device__ __forceinline__ void store_relaxed(uint32_t* destination, uint32_t v) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(destination), "r"(v) : "memory");
+}
+
 // ---- barriers and copies ----------------------------------------------------------------------------------------
 
 // Barrier `id` among `threads` threads of the block. [bar.sync]
 __device__ __forceinline__ void sync_threads(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+// Counts the warp's 32 threads as arrived at barrier `id` and goes on. [bar.arrive]
+__device__ __forceinline__ void arrive_threads(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 // Copies 16 bytes, or writes zeros where `valid` is false (nothing is read then). [cp.async]

@@ -4,8 +4,8 @@
 //   cuda_attention edges [quick]   every edge shape, kernel, dtype and pipeline against a float64 reference; ten
 //                                  bitwise-equal repeats; poisoned outputs, workspaces and KV tails. Exit 1 on a
 //                                  failure.
-//   cuda_attention time [all]      one table of times per shape (all: and configuration), cold cache, launches in a
-//   graph
+//   cuda_attention time [all] [B]  one table of times per shape (all: and configuration), of batch size B alone where
+//                                  it is given; cold cache, launches in a graph
 //
 // Build (one line per file, -gencode arch=compute_90a,code=sm_90a): cuda/kernels/attention_*.cu cuda/common/check.cpp
 // src/native/common/{problem,faults}.cpp and this file, all with -DPOLAR_EVERY_PIPELINE, without which cp.async is empty
@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -163,18 +164,21 @@ AttentionLaunch shared_launch(const PolarProblem& p, const AttentionArgs& a, con
 struct Runner {
   std::function<void(const AttentionArgs&, cudaStream_t)> run;
   size_t workspace_bytes;
-  size_t ticket_bytes;  // at its start: zero between launches
+  size_t zero_bytes;  // at its start: zero between launches
 };
 
 Runner make_runner(const Variant& variant, const PolarProblem& p, const PolarCandidate& candidate,
                    const DeviceInfo& device) {
   if (!variant.change) {
     variant.kernel->prepare(p, candidate, device);
-    const size_t bytes = variant.kernel->workspace_bytes(p, candidate, device);
+    const AttentionWork work = variant.kernel == &kAttentionDensePerQueryHead
+                                   ? attention_work(p, p.num_qo_heads, 1)
+                                   : attention_work(p, candidate.active_groups, group_size(p));
     return {[&p, &device, kernel = variant.kernel](const AttentionArgs& a, cudaStream_t s) {
               kernel->launch({p, device, s}, a);
             },
-            bytes, std::min(bytes, static_cast<size_t>(device.sm_count) * 2 * 4)};
+            variant.kernel->workspace_bytes(p, candidate, device),
+            attention_workspace(work, choose_attention_config(work, attention_device(device))).bytes};
   }
   const AttentionWork work = attention_work(p, candidate.active_groups, group_size(p));
   AttentionConfig config = choose_attention_config(work, attention_device(device));
@@ -182,7 +186,10 @@ Runner make_runner(const Variant& variant, const PolarProblem& p, const PolarCan
   finish_attention_config(work, attention_device(device), config);
   const int64_t wanted = variant.grid_factor > 0 ? int64_t{1} * config.grid * variant.grid_factor
                                                  : work.batch_size * work.units_per_sequence;
-  config.grid = static_cast<int>(std::min(config.total_tiles, wanted));
+  if (variant.grid_factor != 1) {
+    config.grid = static_cast<int>(std::min(config.total_tiles, wanted));
+    config.blocks_per_span = config.grid;
+  }
   const void* address = p.dtype == POLAR_BF16
                             ? attention_decode_kernel_bf16(work.head_dim, config.head_tiles, config.pipeline)
                             : attention_decode_kernel_fp16(work.head_dim, config.head_tiles, config.pipeline);
@@ -193,7 +200,7 @@ Runner make_runner(const Variant& variant, const PolarProblem& p, const PolarCan
   return {[&p, &device, kernel = variant.kernel->id, work, config](const AttentionArgs& a, cudaStream_t s) {
             launch_attention_decode({p, device, s}, a, shared_launch(p, a, kernel), work, config);
           },
-          layout.bytes, layout.stats_offset};
+          layout.bytes, layout.bytes};
 }
 
 // ---- edges --------------------------------------------------------------------------------------------------------
@@ -253,7 +260,7 @@ void check_shape(const PolarProblem& p, const DeviceInfo& device, const std::vec
       Buffer<char> workspace(runner.workspace_bytes);
       Buffer<uint16_t> out(rows * p.head_dim);
       CHECK_CUDA(cudaMemset(workspace.data, 0xff, runner.workspace_bytes));
-      CHECK_CUDA(cudaMemset(workspace.data, 0, runner.ticket_bytes));
+      CHECK_CUDA(cudaMemset(workspace.data, 0, runner.zero_bytes));
       const AttentionArgs args{
           in.q.data, in.k.data,     in.v.data, out.data, variant.selective ? device_index.data : nullptr,
           active,    workspace.data};
@@ -279,6 +286,12 @@ void check_shape(const PolarProblem& p, const DeviceInfo& device, const std::vec
           std::printf("FAIL %s: repeat %d differs\n", label.c_str(), i);
           break;
         }
+      }
+      std::vector<char> left = workspace.host();
+      left.resize(std::min(left.size(), runner.zero_bytes));
+      if (std::any_of(left.begin(), left.end(), [](char byte) { return byte != 0; })) {
+        ++failures;
+        std::printf("FAIL %s: the workspace is not left zero\n", label.c_str());
       }
     }
   }
@@ -405,7 +418,7 @@ Variant configured(std::string name, int blocks, int stages, int grid_factor = 1
           grid_factor};
 }
 
-int run_timing(const DeviceInfo& device, bool all_configurations) {
+int run_timing(const DeviceInfo& device, bool all_configurations, int64_t batch_size) {
   std::vector<Variant> tuning = {{"selective-head", &kAttentionSelectiveHead, true, nullptr}};
   if (all_configurations) {
     for (const auto& [blocks, stages] : {std::pair{2, 3}, {2, 2}, {1, 6}, {1, 5}, {1, 4}, {1, 3}}) {
@@ -431,6 +444,7 @@ int run_timing(const DeviceInfo& device, bool all_configurations) {
                                      {"d96 B64 N2048 H32", 64, 2048, 32, 32, 96, {10, 32}},
                                      {"d256 B64 N2048 H16/8", 64, 2048, 16, 8, 256, {3, 8}}};
   for (const Shape& s : shapes) {
+    if (batch_size != 0 && s.b != batch_size) continue;
     const PolarProblem p = problem_of(s.b, s.n, s.n, s.h, s.hkv, s.d, POLAR_BF16);
     const double one = 2.0 * 2 * s.b * s.hkv * s.n * s.d;
     const int64_t copies = std::max<int64_t>(1, static_cast<int64_t>(8.0 * device.l2_bytes / (one / 2) + 1));
@@ -460,11 +474,12 @@ int main(int argc, char** argv) {
   try {
     const DeviceInfo device = device_info();
     if (mode == "edges") return run_edges(device, argc > 2 && std::string(argv[2]) == "quick");
-    if (mode == "time") return run_timing(device, argc > 2 && std::string(argv[2]) == "all");
+    const bool all = argc > 2 && std::string(argv[2]) == "all";
+    if (mode == "time") return run_timing(device, all, argc > 2 + all ? std::atoll(argv[2 + all]) : 0);
   } catch (const NativeError& error) {
     std::printf("FAIL %s: %s\n", error.code(), error.what());
     return 1;
   }
-  std::printf("usage: cuda_attention edges [quick] | time [all]\n");
+  std::printf("usage: cuda_attention edges [quick] | time [all] [B]\n");
   return 2;
 }
