@@ -58,7 +58,8 @@ struct AttentionShared {
   size_t slot_bytes = 0;   // one tile of K or of V; a multiple of 1024, which the 128-byte swizzle needs
   size_t query_bytes = 0;  // one unit's query rows, per stage
   size_t merge_bytes = 0;  // one float32 accumulator of up to 8 heads per consumer warp
-  size_t stats_bytes = 0;  // maximum and sum per consumer warp and head
+  size_t own_bytes = 0;    // one float32 output of a unit: the part that the block itself merges
+  size_t stats_bytes = 0;  // maximum and sum per consumer warp and head; log2 of that part's sum per head
 };
 
 inline constexpr int kAttentionMaxHeadsPerUnit = 16;
@@ -84,14 +85,17 @@ inline AttentionShared attention_shared(int head_dim, int heads_per_unit) {
   s.slot_bytes = static_cast<size_t>(attention_tile_keys(head_dim)) * head_dim * 2;
   s.query_bytes = (static_cast<size_t>(heads_per_unit) * head_dim * 2 + 127) / 128 * 128;
   s.merge_bytes = static_cast<size_t>(warps) * std::min(heads_per_unit, 8) * (head_dim + kAttentionMergePad) * 4;
-  s.stats_bytes = static_cast<size_t>(warps) * kAttentionMaxHeadsPerUnit * 8;
+  s.own_bytes = static_cast<size_t>(heads_per_unit) * head_dim * 4;
+  s.stats_bytes = static_cast<size_t>(warps) * kAttentionMaxHeadsPerUnit * 8 + kAttentionMaxHeadsPerUnit * 4;
   return s;
 }
 
-inline size_t attention_shared_bytes(int head_dim, int heads_per_unit, int stages) {
-  const AttentionShared s = attention_shared(head_dim, heads_per_unit);
-  return kAttentionAlignment + stages * (2 * s.slot_bytes + s.query_bytes) + s.merge_bytes + s.stats_bytes +
-         kAttentionControlBytes;
+inline size_t attention_shared_bytes(int head_dim, int heads_per_unit, int stages, AttentionPipeline pipeline) {
+  AttentionShared s = attention_shared(head_dim, heads_per_unit);
+  // cp.async brings no queries; the slots of two stages are as large as the part that is kept.
+  if (pipeline == AttentionPipeline::kCpAsync) s.own_bytes = 0;
+  return kAttentionAlignment + stages * (2 * s.slot_bytes + s.query_bytes) + s.merge_bytes + s.own_bytes +
+         s.stats_bytes + kAttentionControlBytes;
 }
 
 // Blocks per unit where at most `blocks` blocks take equally many ranges of every unit, none longer than equal ranges
@@ -119,16 +123,18 @@ inline void finish_attention_config(const AttentionWork& w, const AttentionDevic
   const int64_t per_unit = unit_per_block ? 1 : attention_blocks_per_unit(units, c.tiles_per_unit, resident);
   c.grid = static_cast<int>(per_unit > 0 ? units * per_unit : std::min(c.total_tiles, resident));
   c.blocks_per_span = per_unit > 0 ? static_cast<int>(per_unit) : c.grid;
-  c.shared_bytes = attention_shared_bytes(w.head_dim, w.heads_per_unit, c.stages);
+  c.shared_bytes = attention_shared_bytes(w.head_dim, w.heads_per_unit, c.stages, c.pipeline);
 }
 
 // Most stages that `blocks_per_sm` resident blocks can have; below 2 there is no overlap of copy and arithmetic.
-inline int attention_stages(const AttentionWork& w, const AttentionDevice& device, int blocks_per_sm, int most) {
+inline int attention_stages(const AttentionWork& w, const AttentionDevice& device, AttentionPipeline pipeline,
+                            int blocks_per_sm, int most) {
   const size_t share = device.shared_bytes_per_sm / blocks_per_sm;
   const size_t budget = std::min(device.shared_bytes_per_block_optin,
                                  share > kReservedBytesPerBlock ? share - kReservedBytesPerBlock : 0);
   int stages = 0;
-  while (stages < most && attention_shared_bytes(w.head_dim, w.heads_per_unit, stages + 1) <= budget) ++stages;
+  while (stages < most && attention_shared_bytes(w.head_dim, w.heads_per_unit, stages + 1, pipeline) <= budget)
+    ++stages;
   return stages;
 }
 
@@ -154,14 +160,14 @@ inline AttentionConfig choose_attention_config(const AttentionWork& w, const Att
   const bool one_block = tma && units <= int64_t{4} * device.sm_count;
   const int most = unit_per_block ? 3 : one_block ? 4 : tma ? 2 : 3;
   for (c.blocks_per_sm = one_block ? 1 : 2; c.blocks_per_sm >= 1; --c.blocks_per_sm) {
-    c.stages = attention_stages(w, device, c.blocks_per_sm, most);
+    c.stages = attention_stages(w, device, c.pipeline, c.blocks_per_sm, most);
     if (c.stages >= 2) break;
   }
   if (c.blocks_per_sm == 0) {
-    throw NativeError("E_UNSUPPORTED", "Expected at least " +
-                                           std::to_string(attention_shared_bytes(w.head_dim, w.heads_per_unit, 2)) +
-                                           " bytes of shared memory per block, got " +
-                                           std::to_string(device.shared_bytes_per_block_optin));
+    throw NativeError(
+        "E_UNSUPPORTED",
+        "Expected at least " + std::to_string(attention_shared_bytes(w.head_dim, w.heads_per_unit, 2, c.pipeline)) +
+            " bytes of shared memory per block, got " + std::to_string(device.shared_bytes_per_block_optin));
   }
   finish_attention_config(w, device, c, unit_per_block);
   if (c.total_tiles > INT32_MAX) {
@@ -171,21 +177,21 @@ inline AttentionConfig choose_attention_config(const AttentionWork& w, const Att
   return c;
 }
 
-// Workspace: statistics, then outputs of the parts of units cut across blocks, two slots per block (a block's range
-// of tiles ends within at most one unit, and at most one cut unit ends in it), none where no unit is cut. All of it is
-// zero between launches: zero says that a word is not there yet (attention_merge.cuh).
+// Workspace: one slot per block for the part of a unit that goes on in the next block, none where no unit is cut. All
+// of it is zero between launches: zero says that a word is not there yet (attention_merge.cuh).
 struct AttentionWorkspace {
-  size_t partial_offset = 0;  // float32 [2 * grid, heads_per_unit, head_dim]; before: float32 log2 of each row's sum
+  size_t log2_offset =
+      0;  // float32 [grid, heads_per_unit, head_dim / 4]; before it float32 [grid, heads_per_unit, head_dim]
   size_t bytes = 0;
 };
 
 inline AttentionWorkspace attention_workspace(const AttentionWork& w, const AttentionConfig& c) {
   const auto align = [](size_t bytes) { return (bytes + 255) / 256 * 256; };
   const bool uncut = c.total_tiles == c.grid * c.tiles_per_unit;  // a unit per block
-  const size_t slots = uncut ? 0 : 2 * static_cast<size_t>(c.grid) * w.heads_per_unit;
+  const size_t elements = uncut ? 0 : static_cast<size_t>(c.grid) * w.heads_per_unit * w.head_dim;
   AttentionWorkspace ws;
-  ws.partial_offset = align(slots * 4);
-  ws.bytes = ws.partial_offset + align(slots * w.head_dim * 4);
+  ws.log2_offset = align(elements * 4);
+  ws.bytes = ws.log2_offset + align(elements);  // 4 bytes for 4 elements
   return ws;
 }
 

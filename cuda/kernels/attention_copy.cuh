@@ -7,21 +7,12 @@
 namespace polar::cuda::attention {
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-// By all lanes of one warp. A slot is full when its copies were started and their bytes are there; it is empty when
-// every consumer warp, of a query slot every consumer thread, has read it.
-template <typename S>
-__device__ __forceinline__ void init_barriers(const Memory<S>& mem, int lane) {
-  static_assert(kAttentionMaxStages == 8);  // five kinds of 8 barriers, one behind the other
-  barrier_init(mem.full_k + lane * 8, lane < 2 * kAttentionMaxStages ? 1 : S::kWarps);
-  if (lane < kAttentionMaxStages) barrier_init(mem.empty_q + lane * 8, S::kConsumers);
-  barrier_init_fence();
-  __syncwarp();
-}
-
 // One thread keeps every stage filled, across unit boundaries; the next unit's group is read one unit ahead.
 template <typename S>
 __device__ __forceinline__ void produce(const AttentionParams& p, const Memory<S>& mem, const CUtensorMap& k_map,
                                         const CUtensorMap& v_map, int begin, int end) {
+  prefetch_tensor_map(&k_map);
+  prefetch_tensor_map(&v_map);
   const uint64_t policy = evict_first_policy();
   const uint32_t query_bytes = p.heads_per_unit * S::kHeadDim * 2;
   Ring ring;

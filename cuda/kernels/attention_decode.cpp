@@ -67,8 +67,8 @@ AttentionParams make_params(const PolarProblem& p, const AttentionArgs& args, co
   k.v = launch.v;
   k.out = args.out;
   k.group_index = launch.group_index;
-  k.stats = reinterpret_cast<uint32_t*>(workspace);
-  k.partial = reinterpret_cast<float*>(workspace + layout.partial_offset);
+  k.partial = reinterpret_cast<uint4*>(workspace);
+  k.partial_log2 = reinterpret_cast<uint32_t*>(workspace + layout.log2_offset);
   k.kv_capacity = launch.kv_capacity;
   k.batch_size = p.batch_size;
   const int64_t tiles_per_span = config.total_tiles * config.blocks_per_span / config.grid;

@@ -62,16 +62,12 @@ __device__ __forceinline__ void consume(const AttentionParams& p, const Memory<S
       if constexpr (S::kTma) release_slot(mem.empty_v + ring.stage * 8, mix(st));
       ring.advance(p.stages);
     }
-    const bool whole = seg.tiles == p.tiles_per_unit;
-    // A range ends within at most one unit, and at most one cut unit ends in it: a slot for each (attention_merge.cuh).
-    const bool unit_ends = seg.first_tile + seg.tiles == p.tiles_per_unit;
-    end_unit(st, p, mem, seg, whole, static_cast<int>(blockIdx.x + (unit_ends ? gridDim.x : 0)));
+    end_unit(st, p, mem, seg,
+             seg.tiles == p.tiles_per_unit                   ? UnitEnd::kWhole
+             : seg.first_tile + seg.tiles < p.tiles_per_unit ? UnitEnd::kSent
+                                                             : UnitEnd::kKept);
     tile += seg.tiles;
   }
-  // Of cut units only the one that the range begins in can end here. Its merge waits until the stream is through: in
-  // the middle it would let the copies run dry, and later units wait for nobody.
-  const Segment seg = segment_at(p, begin, end);
-  if (seg.first_tile > 0 && seg.first_tile + seg.tiles == p.tiles_per_unit) merge_unit(p, mem, seg);
 }
 
 // Whether an architecture needs the body of a pipeline: choose_attention_config gives tensor copies to sm_90 and later
@@ -96,28 +92,37 @@ __global__ void __launch_bounds__((attention_consumer_warps(kHeadDim) + 2) * 32,
   if constexpr (pipeline_needed<S::kTma>()) {
     extern __shared__ char raw[];
     const Memory<S> mem(raw, p);
-    const int warp = threadIdx.x / 32;
-    const int lane = threadIdx.x % 32;
+    const int block = static_cast<int>(blockIdx.x);
+    const int begin = range_begin(p, block);
+    const int end = range_begin(p, block + 1);
+    if constexpr (S::kTma) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-    if (S::kTma && warp == S::kWarps) {
-      // The producer waits for nobody: what it does before the first copy is on the path of every launch.
-      if (lane < 2) prefetch_tensor_map(lane == 0 ? &k_map : &v_map);
-      init_barriers(mem, lane);
-      wait_for_dependencies();
-      arrive_threads(kStartBarrier, S::kConsumers + 32);
-      if (lane == 0) {
-        const int block = static_cast<int>(blockIdx.x);
-        produce(p, mem, k_map, v_map, range_begin(p, block), range_begin(p, block + 1));
+      if (threadIdx.x == 0) {
+        for (int s = 0; s < p.stages; ++s) {
+          barrier_init(mem.full_k + s * 8, 1);
+          barrier_init(mem.full_v + s * 8, 1);
+          barrier_init(mem.empty_k + s * 8, S::kWarps);
+          barrier_init(mem.empty_v + s * 8, S::kWarps);
+          barrier_init(mem.empty_q + s * 8, S::kConsumers);
+        }
+        barrier_init_fence();  // by one thread: by all lanes of a warp it costs 1.4 us
       }
-      return;
-    }
+      __syncthreads();
 #endif
+    }
     wait_for_dependencies();  // q, the newest position of the caches and the index come from kernels before
+    const int warp = threadIdx.x / 32;
     if (warp < S::kWarps) {
-      if constexpr (S::kTma) sync_threads(kStartBarrier, S::kConsumers + 32);
-      const int block = static_cast<int>(blockIdx.x);
-      consume(p, mem, range_begin(p, block), range_begin(p, block + 1));
-    } else if (warp > S::kWarps) {
+      const Merge<S> merge(p, begin, end);
+      consume(p, mem, begin, end);
+      if (merge.due) merge_unit(p, mem, merge);
+    } else if (warp == S::kWarps) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+      if constexpr (S::kTma) {
+        if (threadIdx.x % 32 == 0) produce(p, mem, k_map, v_map, begin, end);
+      }
+#endif
+    } else {
       zero_unselected<S>(p);
     }
   }

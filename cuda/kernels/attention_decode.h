@@ -19,8 +19,8 @@ struct AttentionParams {
   const void* v;
   void* out;                   // [B, num_qo_heads, d_h]
   const int32_t* group_index;  // [B, units_per_sequence] or null
-  uint32_t* stats;             // AttentionWorkspace
-  float* partial;
+  uint4* partial;              // AttentionWorkspace
+  uint32_t* partial_log2;
   int64_t kv_capacity;
   int64_t batch_size;
   int blocks_per_span;  // AttentionConfig

@@ -9,7 +9,6 @@ namespace polar::cuda::attention {
 
 inline constexpr float kLowest = -INFINITY;
 inline constexpr int kConsumerBarrier = 1;
-inline constexpr int kStartBarrier = 2;
 
 // What an instance of the kernel is compiled for: storage type, head_dim, tiles of 8 query heads, way of copying.
 template <typename T, int kDim, int kTiles, AttentionPipeline kPipeline>
@@ -83,9 +82,8 @@ __device__ __forceinline__ int block_of(const AttentionParams& p, int tile) {
   const int span = tile / p.tiles_per_span;
   const int in_span = tile - span * p.tiles_per_span;
   const int in_longer = p.longer_blocks * (p.tiles_per_block + 1);
-  return span * p.blocks_per_span + (in_span < in_longer
-                                         ? in_span / (p.tiles_per_block + 1)
-                                         : p.longer_blocks + (in_span - in_longer) / p.tiles_per_block);
+  return span * p.blocks_per_span + (in_span < in_longer ? in_span / (p.tiles_per_block + 1)
+                                                         : p.longer_blocks + (in_span - in_longer) / p.tiles_per_block);
 }
 
 // Shared memory of the block; the counts follow attention_shared().
@@ -95,6 +93,8 @@ struct Memory {
   char* queries;
   uint32_t query_bytes;
   float* merge;                                        // [S::kWarps, min(heads, 8), S::kHeadDim + pad]
+  float4* own;                                         // [heads, S::kHeadDim / 4], a part that the block merges itself
+  float* own_log2;                                     // [heads]
   float2* stats;                                       // [S::kWarps, 16]
   uint32_t full_k, full_v, empty_k, empty_v, empty_q;  // mbarriers, 8 bytes per stage
 
@@ -106,8 +106,11 @@ struct Memory {
     queries = base + p.stages * 2 * S::kSlotBytes;
     merge = reinterpret_cast<float*>(queries + p.stages * query_bytes);
     const int heads = min(p.heads_per_unit, 8);
-    stats = reinterpret_cast<float2*>(merge + S::kWarps * heads * (S::kHeadDim + kAttentionMergePad));
-    char* control = reinterpret_cast<char*>(stats + S::kWarps * kAttentionMaxHeadsPerUnit);
+    float4* behind = reinterpret_cast<float4*>(merge + S::kWarps * heads * (S::kHeadDim + kAttentionMergePad));
+    own = S::kTma ? behind : reinterpret_cast<float4*>(queries);
+    stats = reinterpret_cast<float2*>(S::kTma ? behind + p.heads_per_unit * (S::kHeadDim / 4) : behind);
+    own_log2 = reinterpret_cast<float*>(stats + S::kWarps * kAttentionMaxHeadsPerUnit);
+    char* control = reinterpret_cast<char*>(own_log2 + kAttentionMaxHeadsPerUnit);
     full_k = shared_address(control);
     full_v = full_k + kAttentionMaxStages * 8;
     empty_k = full_v + kAttentionMaxStages * 8;

@@ -17,13 +17,47 @@ __device__ __forceinline__ uint32_t to_word(float value) {
   const uint32_t bits = __float_as_uint(value);
   return bits == 0 ? kMinusZero : bits;
 }
-__device__ __forceinline__ bool arrived(const uint4& v) { return v.x != 0 && v.y != 0 && v.z != 0 && v.w != 0; }
+__device__ __forceinline__ bool arrived(const uint4& v, uint32_t log2) {
+  return v.x != 0 && v.y != 0 && v.z != 0 && v.w != 0 && log2 != 0;
+}
+
+// Four elements of a unit's output, [heads of the unit, S::kHeadDim], which begins at `offset`.
+template <typename S>
+__device__ __forceinline__ void write_output(const AttentionParams& p, int64_t offset, int quad, const float4& o) {
+  typename S::Element* out = static_cast<typename S::Element*>(p.out) + offset;
+  reinterpret_cast<uint2*>(out)[quad] =
+      make_uint2(Half<typename S::Element>::pack(o.x, o.y), Half<typename S::Element>::pack(o.z, o.w));
+}
+
+// Brings a running sum of parts from the maximum `m` to `top`.
+__device__ __forceinline__ void rescale(float& m, float top, float& l, float4& o) {
+  const float kept = exp2_approx(m - top);
+  m = top;
+  l *= kept;
+  o = make_float4(o.x * kept, o.y * kept, o.z * kept, o.w * kept);
+}
+
+// Adds a part whose sum of weights is 2^log2.
+__device__ __forceinline__ void add_part(float top, float log2, const float4& part, float& l, float4& o) {
+  const float weight = exp2_approx(log2 - top);
+  l += weight;
+  o.x = fmaf(weight, part.x, o.x);
+  o.y = fmaf(weight, part.y, o.y);
+  o.z = fmaf(weight, part.z, o.z);
+  o.w = fmaf(weight, part.w, o.w);
+}
+
+// What becomes of a segment's result.
+enum class UnitEnd {
+  kWhole,  // it is the unit's output
+  kSent,   // the unit goes on in the next block: into the block's slot of the workspace
+  kKept    // the unit began in a block before and ends here: into shared memory, to be merged with the others
+};
 
 // Elements dim to dim + 3 of one head: `head` within the unit, `pass_row` within the pass.
 template <typename S>
 __device__ __forceinline__ void write_quad(const AttentionParams& p, const Memory<S>& mem, const Segment& seg,
-                                           bool whole, int partial_slot, int head, int pass_row, int dim,
-                                           int heads_per_pass) {
+                                           UnitEnd end, int head, int pass_row, int dim, int heads_per_pass) {
   constexpr int kStride = S::kHeadDim + kAttentionMergePad;
   float m = kLowest;
 #pragma unroll
@@ -42,23 +76,25 @@ __device__ __forceinline__ void write_quad(const AttentionParams& p, const Memor
     o.z = fmaf(weight, part.z, o.z);
     o.w = fmaf(weight, part.w, o.w);
   }
-  if (whole) {
-    typename S::Element* out = static_cast<typename S::Element*>(p.out) + row_offset<S>(p, seg) + head * S::kHeadDim;
-    *reinterpret_cast<uint2*>(out + dim) = make_uint2(Half<typename S::Element>::pack(o.x / l, o.y / l),
-                                                      Half<typename S::Element>::pack(o.z / l, o.w / l));
-    return;
+  const float scale = l > 0.0f ? reciprocal_approx(l) : 0.0f;
+  o = make_float4(o.x * scale, o.y * scale, o.z * scale, o.w * scale);
+  const int quad = (head * S::kHeadDim + dim) / 4;  // of the unit's output
+  if (end == UnitEnd::kWhole) {
+    write_output<S>(p, row_offset<S>(p, seg), quad, o);
+  } else if (end == UnitEnd::kSent) {
+    const uint32_t index = blockIdx.x * (p.heads_per_unit * (S::kHeadDim / 4)) + quad;
+    store_relaxed(p.partial + index, make_uint4(to_word(o.x), to_word(o.y), to_word(o.z), to_word(o.w)));
+    store_relaxed(p.partial_log2 + index, to_word(m + log2_approx(l)));
+  } else {
+    mem.own[quad] = o;
+    if (dim == 0) mem.own_log2[head] = m + log2_approx(l);
   }
-  const uint32_t row = static_cast<uint32_t>(partial_slot * p.heads_per_unit + head);
-  const float scale = l > 0.0f ? 1.0f / l : 0.0f;
-  store_relaxed(reinterpret_cast<uint4*>(p.partial + row * S::kHeadDim + dim),
-                make_uint4(to_word(o.x * scale), to_word(o.y * scale), to_word(o.z * scale), to_word(o.w * scale)));
-  if (dim == 0) store_relaxed(p.stats + row, to_word(m + log2_approx(l)));
 }
 
 // Sums the warps' states in warp order and writes the unit's output rows, or a partial result of a cut unit.
 template <typename S>
 __device__ __forceinline__ void end_unit(State<S>& st, const AttentionParams& p, const Memory<S>& mem,
-                                         const Segment& seg, bool whole, int partial_slot) {
+                                         const Segment& seg, UnitEnd end) {
   const int lane = threadIdx.x % 32;
   const int warp = threadIdx.x / 32;
   const int heads_per_pass = min(p.heads_per_unit, 8);
@@ -88,55 +124,68 @@ __device__ __forceinline__ void end_unit(State<S>& st, const AttentionParams& p,
     for (int i = threadIdx.x; i < heads * (S::kHeadDim / 4); i += S::kConsumers) {
       const int head = i / (S::kHeadDim / 4);
       const int dim = i % (S::kHeadDim / 4) * 4;
-      write_quad(p, mem, seg, whole, partial_slot, n * 8 + head, head, dim, heads_per_pass);
+      write_quad(p, mem, seg, end, n * 8 + head, head, dim, heads_per_pass);
     }
   }
 }
 
-// Called by the consumers of the block that holds the last part of a cut unit, after its partial result is written.
-// Part i is in slot first + i, but the last one is in the second slot of this block.
+// The merge that a block has to do, if any: of cut units only the one that its range begins in can end within it.
+// Decided before the stream starts, where the divisions and the index cost nothing.
 template <typename S>
-__device__ __forceinline__ void merge_unit(const AttentionParams& p, const Memory<S>& mem, const Segment& seg) {
-  constexpr int kBatch = S::kHeadDim % 128 == 0 ? 16 : 8;  // parts whose words are in flight at once; what fits registers
-  const int first = block_of(p, seg.unit * p.tiles_per_unit);
-  const int count = static_cast<int>(blockIdx.x) - first + 1;
-  const auto row_of = [&](int part, int head) {
-    const uint32_t slot = first + part + (part == count - 1 ? gridDim.x : 0);
-    return slot * p.heads_per_unit + head;
-  };
-  typename S::Element* out = static_cast<typename S::Element*>(p.out) + row_offset<S>(p, seg);
+struct Merge {
+  uint32_t first = 0;  // block of the unit's part 0; this block has the last part
+  int64_t out = 0;     // offset of the unit's output
+  bool due = false;
+
+  __device__ __forceinline__ Merge(const AttentionParams& p, int begin, int end) {
+    const Segment seg = segment_at(p, begin, end);
+    due = seg.first_tile > 0 && seg.first_tile + seg.tiles == p.tiles_per_unit;
+    if (!due) return;
+    first = block_of(p, seg.unit * p.tiles_per_unit);
+    out = row_offset<S>(p, seg);
+  }
+};
+
+// Called by the consumers when the stream is through: in the middle a merge would let the copies run dry, and later
+// units wait for nobody. The own part is in mem.own. Every thread waits for words that no other thread reads, and
+// clears them for the next launch.
+template <typename S>
+__device__ __forceinline__ void merge_unit(const AttentionParams& p, const Memory<S>& mem, const Merge<S>& merge) {
+  // Parts whose words are in flight at once: what fits the registers.
+  constexpr int kBatch = S::kTma && S::kHeadDim % 128 == 0 ? 16 : 8;
+  const uint32_t quads = p.heads_per_unit * (S::kHeadDim / 4);
+  const uint32_t last = blockIdx.x;
+  sync_threads(kConsumerBarrier, S::kConsumers);  // mem.own is complete
 #pragma unroll 1
-  for (int i = threadIdx.x; i < p.heads_per_unit * (S::kHeadDim / 4); i += S::kConsumers) {
-    const int head = i / (S::kHeadDim / 4);
-    const int dim = i % (S::kHeadDim / 4) * 4;
+  for (uint32_t quad = threadIdx.x; quad < quads; quad += S::kConsumers) {
     float m = kLowest, l = 0.0f;
     float4 o = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll 1
-    for (int start = 0; start < count; start += kBatch) {
+    for (uint32_t start = merge.first; start < last; start += kBatch) {
       uint4 words[kBatch];
-      uint32_t stats[kBatch];
+      uint32_t log2s[kBatch];
 #pragma unroll
-      for (int j = 0; j < kBatch; ++j) {
-        // Beyond the last part: there already, and of no weight.
-        const bool absent = start + j >= count;
-        const uint32_t zero = absent ? kMinusZero : 0u;
-        words[j] = make_uint4(zero, zero, zero, zero);
-        stats[j] = absent ? kMinusInfinity : 0u;
+      for (uint32_t j = 0; j < kBatch; ++j) {
+        // Behind the last part sent: there already, and of no weight.
+        words[j] = make_uint4(kMinusZero, kMinusZero, kMinusZero, kMinusZero);
+        log2s[j] = kMinusInfinity;
+        if (start + j < last) {
+          log2s[j] = load_relaxed(p.partial_log2 + (start + j) * quads + quad);
+          words[j] = load_relaxed(p.partial + (start + j) * quads + quad);
+        }
       }
 #if defined(POLAR_FAULTS)
       uint32_t tries = 0;
 #endif
       for (bool complete = false; !complete;) {
-#pragma unroll
-        for (int j = 0; j < kBatch; ++j) {
-          if (arrived(words[j]) && stats[j] != 0) continue;
-          const uint32_t row = row_of(start + j, head);
-          stats[j] = load_relaxed(p.stats + row);
-          words[j] = load_relaxed(reinterpret_cast<const uint4*>(p.partial + row * S::kHeadDim + dim));
-        }
         complete = true;
 #pragma unroll
-        for (int j = 0; j < kBatch; ++j) complete = complete && arrived(words[j]) && stats[j] != 0;
+        for (uint32_t j = 0; j < kBatch; ++j) {
+          if (arrived(words[j], log2s[j])) continue;
+          complete = false;
+          log2s[j] = load_relaxed(p.partial_log2 + (start + j) * quads + quad);
+          words[j] = load_relaxed(p.partial + (start + j) * quads + quad);
+        }
 #if defined(POLAR_FAULTS)
         // In the test build a part that never comes traps after seconds instead of hanging for ever.
         if (++tries > (1u << 22)) __trap();
@@ -144,32 +193,28 @@ __device__ __forceinline__ void merge_unit(const AttentionParams& p, const Memor
       }
       float top = m;
 #pragma unroll
-      for (int j = 0; j < kBatch; ++j) top = fmaxf(top, __uint_as_float(stats[j]));
-      const float kept = exp2_approx(m - top);
-      m = top;
-      l *= kept;
-      o = make_float4(o.x * kept, o.y * kept, o.z * kept, o.w * kept);
+      for (int j = 0; j < kBatch; ++j) top = fmaxf(top, __uint_as_float(log2s[j]));
+      rescale(m, top, l, o);
 #pragma unroll
       for (int j = 0; j < kBatch; ++j) {
-        const float weight = exp2_approx(__uint_as_float(stats[j]) - top);
-        l += weight;
-        o.x = fmaf(weight, __uint_as_float(words[j].x), o.x);
-        o.y = fmaf(weight, __uint_as_float(words[j].y), o.y);
-        o.z = fmaf(weight, __uint_as_float(words[j].z), o.z);
-        o.w = fmaf(weight, __uint_as_float(words[j].w), o.w);
+        add_part(top, __uint_as_float(log2s[j]),
+                 make_float4(__uint_as_float(words[j].x), __uint_as_float(words[j].y), __uint_as_float(words[j].z),
+                             __uint_as_float(words[j].w)),
+                 l, o);
+      }
+#pragma unroll
+      for (uint32_t j = 0; j < kBatch; ++j) {
+        if (start + j >= last) continue;
+        store_relaxed(p.partial_log2 + (start + j) * quads + quad, 0u);
+        store_relaxed(p.partial + (start + j) * quads + quad, make_uint4(0u, 0u, 0u, 0u));
       }
     }
-    *reinterpret_cast<uint2*>(out + head * S::kHeadDim + dim) =
-        make_uint2(Half<typename S::Element>::pack(o.x / l, o.y / l), Half<typename S::Element>::pack(o.z / l, o.w / l));
-    // Nobody else reads these words, and the next launch finds them zero.
-    for (int part = 0; part < count; ++part) {
-      store_relaxed(reinterpret_cast<uint4*>(p.partial + row_of(part, head) * S::kHeadDim + dim),
-                    make_uint4(0u, 0u, 0u, 0u));
-    }
-  }
-  sync_threads(kConsumerBarrier, S::kConsumers);  // all threads of a head read its statistics
-  for (int i = threadIdx.x; i < count * p.heads_per_unit; i += S::kConsumers) {
-    store_relaxed(p.stats + row_of(i / p.heads_per_unit, i % p.heads_per_unit), 0u);
+    const float own = mem.own_log2[quad / (S::kHeadDim / 4)];
+    const float top = fmaxf(m, own);
+    rescale(m, top, l, o);
+    add_part(top, own, mem.own[quad], l, o);
+    const float scale = reciprocal_approx(l);
+    write_output<S>(p, merge.out, quad, make_float4(o.x * scale, o.y * scale, o.z * scale, o.w * scale));
   }
 }
 

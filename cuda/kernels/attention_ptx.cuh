@@ -76,6 +76,12 @@ __device__ __forceinline__ float exp2_approx(float x) {
   return y;
 }
 
+__device__ __forceinline__ float reciprocal_approx(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 __device__ __forceinline__ float log2_approx(float x) {
   float y;
   asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -114,11 +120,6 @@ __device__ __forceinline__ void store_relaxed(uint32_t* destination, uint32_t v)
 // Barrier `id` among `threads` threads of the block. [bar.sync]
 __device__ __forceinline__ void sync_threads(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
-
-// Counts the warp's 32 threads as arrived at barrier `id` and goes on. [bar.arrive]
-__device__ __forceinline__ void arrive_threads(int id, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 // Copies 16 bytes, or writes zeros where `valid` is false (nothing is read then). [cp.async]

@@ -30,6 +30,10 @@ MlpRouterArgs mlp_router_shape(const PolarProblem& p, int64_t neurons) {
   return args;
 }
 
+bool any_layer_dense(const PolarProblem& p, const PolarCandidate& candidate) {
+  return !selects_groups(p, candidate) || layer_groups(p, candidate, 0) == p.num_kv_heads;
+}
+
 // Sizes of the workspaces of one candidate; tickets of two kernels never share a place.
 struct WorkspaceSizes {
   size_t dense = 0, selective = 0, attention_router = 0, mlp_router = 0;
@@ -38,9 +42,7 @@ struct WorkspaceSizes {
 WorkspaceSizes workspace_sizes(const PolarProblem& p, const PolarCandidate& candidate, const DeviceInfo& device) {
   WorkspaceSizes sizes;
   const bool groups = selects_groups(p, candidate);
-  if (!groups || layer_groups(p, candidate, 0) == p.num_kv_heads) {
-    sizes.dense = kAttentionDense.workspace_bytes(p, candidate, device);
-  }
+  if (any_layer_dense(p, candidate)) sizes.dense = kAttentionDense.workspace_bytes(p, candidate, device);
   if (groups) {
     sizes.selective = kAttentionSelectiveHead.workspace_bytes(p, candidate, device);
     sizes.attention_router =
@@ -94,7 +96,7 @@ LayerSequence::LayerSequence(const State& state, const PolarCandidate& candidate
   selective_workspace_ = zeroed(sizes.selective, state.stream);
   attention_router_.workspace = zeroed(sizes.attention_router, state.stream);
   mlp_router_.workspace = zeroed(sizes.mlp_router, state.stream);
-  if (sizes.dense > 0) kAttentionDense.prepare(p, candidate, device);
+  if (any_layer_dense(p, candidate)) kAttentionDense.prepare(p, candidate, device);
   if (groups_selected_) kAttentionSelectiveHead.prepare(p, candidate, device);
   if (groups_selected_ || neurons_selected_) prepare_routers(p.dtype, device);
   if (neurons_selected_) prepare_sparse_mlp(p, candidate, device);

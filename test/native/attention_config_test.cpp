@@ -80,18 +80,50 @@ TEST("attention config: every supported shape fits its device with at least two 
   }
 }
 
+TEST("attention config: every unit is cut alike where that makes no block's range longer") {
+  const AttentionConfig dense = choose_attention_config(work(1, 8192, 128, 4, 8), kH200);
+  CHECK_EQ(dense.blocks_per_span, 16);  // 132 / 8; 128 / 16 = 8 tiles, as 1024 / 132 rounded up
+  CHECK_EQ(dense.grid, 128);
+  const AttentionConfig selective = choose_attention_config(work(1, 8192, 128, 4, 5), kH200);
+  CHECK_EQ(selective.blocks_per_span, 26);  // 132 / 5; 128 / 26 = 4.9 tiles, 640 / 132 = 4.8
+  CHECK_EQ(selective.grid, 130);
+  const AttentionConfig long_units = choose_attention_config(work(1, 131072, 128, 4, 8), kH200);
+  CHECK_EQ(long_units.blocks_per_span, 132);  // 2048 / 16 = 128 tiles against 16384 / 132 = 124.1
+  CHECK_EQ(choose_attention_config(work(1, 1920, 128, 1, 72), kH200).blocks_per_span, 132);  // 72 blocks would be idle
+  CHECK_EQ(choose_attention_config(work(64, 1920, 128, 1, 72), kH200).blocks_per_span, 1);   // a block per unit
+}
+
+TEST("attention config: blocks per unit") {
+  CHECK_EQ(attention_blocks_per_unit(8, 128, 132), 16);
+  CHECK_EQ(attention_blocks_per_unit(22, 30, 132), 6);   // 5 tiles each, as over all
+  CHECK_EQ(attention_blocks_per_unit(1, 3, 132), 3);     // not more blocks than tiles
+  CHECK_EQ(attention_blocks_per_unit(132, 30, 132), 1);  // uncut
+  CHECK_EQ(attention_blocks_per_unit(100, 30, 132), 0);  // 30 tiles against 23
+  CHECK_EQ(attention_blocks_per_unit(200, 30, 132), 0);  // more units than blocks
+}
+
 TEST("attention config: workspace parts do not overlap and start aligned") {
   const AttentionWork w = work(1, 131072, 128, 4, 8);
   const AttentionConfig c = choose_attention_config(w, kH200);
   const AttentionWorkspace ws = attention_workspace(w, c);
-  CHECK_EQ(ws.stats_offset, size_t{768});           // 132 tickets x 4 B = 528, aligned to 256
-  CHECK_EQ(ws.partial_offset, size_t{768 + 8448});  // 2 x 132 slots x 4 heads x 8 B
-  CHECK_EQ(ws.bytes, size_t{768 + 8448 + 2 * 132 * 4 * 128 * 4});
+  CHECK_EQ(ws.log2_offset, size_t{132 * 4 * 128 * 4});         // a slot of 4 rows of 128 floats per block
+  CHECK_EQ(ws.bytes, ws.log2_offset + size_t{132 * 4 * 128});  // 4 bytes for every 4 elements
 }
 
 TEST("attention config: no partial results where every block has a unit of its own") {
   const AttentionWork w = work(64, 1920, 128, 1, 72);
-  CHECK_EQ(attention_workspace(w, choose_attention_config(w, kH200)).bytes, size_t{4608 * 4});
+  CHECK_EQ(attention_workspace(w, choose_attention_config(w, kH200)).bytes, size_t{0});
+}
+
+TEST("attention config: the part that a block keeps takes the place of query slots that cp.async leaves empty") {
+  constexpr AttentionDevice kSmallTma{170, 12, 101376, 102400};
+  CHECK_EQ(choose_attention_config(work(1, 1000, 256, 8, 8), kSmallTma).stages, 2);
+  CHECK_THROWS(choose_attention_config(work(1, 1000, 256, 9, 8), kSmallTma), "E_UNSUPPORTED");
+  CHECK_EQ(choose_attention_config(work(1, 1000, 256, 16, 8), kRtx4090).stages, 2);
+  for (const int heads : {1, 3, 16}) {
+    const AttentionShared s = attention_shared(96, heads);
+    CHECK(2 * s.query_bytes >= s.own_bytes);
+  }
 }
 
 TEST("attention config: what the kernel is not built for is refused") {
