@@ -1,7 +1,8 @@
 // The cluster-split configuration of an MLP GEMM on sm_90a: a pure function like the rest of mlp_config.h, whose words
 // it uses. A cluster of `split` blocks owns a row tile; every block takes one part of k, and the parts meet through
 // distributed shared memory in block order. Tiles have no fixed height: the rows are dealt out evenly to as many tiles
-// as there are clusters, or a multiple, so that all SMs load the same number of bytes without stream-K.
+// as there are clusters, or a multiple, so that all SMs load the same number of bytes without stream-K. A cluster of
+// one block has nothing to exchange: dense shapes of a small batch take it.
 #pragma once
 
 #include "mlp_types.h"
@@ -50,7 +51,7 @@ constexpr int64_t split_part_bytes(int blocks, int split, int batch_tile) {
 constexpr void fit_split_slots(GemmConfig& c, GemmOp op, const GemmDevice& device) {
   const int64_t fixed = 1024 + kSplitBarrierBytes + 2 * split_shift_bytes(c.blocks, c.split);
   const int round = c.aliased || c.blocks < kSplitGroups ? c.blocks : kSplitGroups;
-  const int64_t parts = split_part_bytes(round, c.split, c.batch_tile);
+  const int64_t parts = c.split == 1 ? 0 : split_part_bytes(round, c.split, c.batch_tile);
   const int64_t room = static_cast<int64_t>(device.shared_bytes_per_block) - fixed - (c.aliased ? 0 : parts);
   const int64_t weight = int64_t{split_slot_lines(c.lines, c.slot_rows)} * kLineBytes;
   const int64_t input = int64_t{c.batch_tile} * kLineBytes;
@@ -71,7 +72,7 @@ constexpr void fit_split_slots(GemmConfig& c, GemmOp op, const GemmDevice& devic
 }
 
 // The configuration with `split` blocks in a cluster and `blocks` 64-row (up: an even count) or 64-column blocks in a
-// tile.
+// tile. `weight_slots` 0: it does not fit.
 constexpr GemmConfig make_split_config(const GemmShape& shape, const GemmDevice& device, int split, int blocks) {
   GemmConfig c{};
   c.path = GemmPath::kClusterSplit;
@@ -99,23 +100,27 @@ constexpr GemmConfig make_split_config(const GemmShape& shape, const GemmDevice&
     c.slot_rows = 64;
   }
   c.workers = static_cast<int>(c.row_tiles < clusters ? c.row_tiles : clusters);
-  c.aliased = c.row_tiles <= c.workers && blocks > kSplitGroups;
+  c.aliased = split == 1 || (c.row_tiles <= c.workers && blocks > kSplitGroups);
   fit_split_slots(c, shape.op, device);
   return c;
 }
 
 // A model of the time of a configuration, microseconds, to rank the configurations of one problem. The constants are
-// fitted to 28 problems x up to 21 configurations on one H200 (docs/kernels/mlp.md): it misses the best by 1 % in the
-// mean, 6 % at worst, and says nothing about other devices, for which only the order of the terms matters.
+// fitted to 28 problems x up to 21 configurations on one H200 (docs/kernels/mlp.md): it misses the best by 0.4 % in the
+// mean, 5.5 % at worst, and says nothing about other devices, for which only the order of the terms matters.
 struct SplitModel {
-  double device_bytes = 4.2e6;  // per us, of all SMs together
-  double block_bytes = 57e3;    // per us, of one SM
-  double block_mac = 1.8e6;     // per us, of one SM
-  double input_share = 0.12;    // of the price of a weight byte; the input comes from L2
-  double slot = 0.134;          // per slot: waits and the issue of copies
-  double pass = 3.3;            // per row tile: the part of the reduction that does not depend on its size
-  double sent_byte = 60e-6;     // per byte that a block sends to others
-  double overlap = 0.72;        // share of the longest term that hides the others
+  double device_bytes = 4.3e6;    // per us, of all SMs together
+  double block_bytes = 90e3;      // per us, of one SM
+  double input_share = 0.276;     // of the price of a weight byte; the input comes from L2
+  double slot = 0.326;            // loading, per slot: waits and the issue of copies
+  double line = 0.096;            // multiplying, per 64 k of a 64-row block: fragments, waits
+  double line_sequence = 0.0031;  // the same, per sequence
+  double step = 0.1;              // multiplying, per slot
+  double pass = 3.2;              // per row tile: the part of the reduction that does not depend on its size
+  double alone = 4.5;             // the same where no other block has a part of the tile
+  double sent_byte = 40e-6;       // per byte that a block sends to others
+  double wide_cluster = 0.44;     // clusters of more than three blocks
+  double overlap = 0.75;          // share of the longest term that hides the others
 };
 
 constexpr double split_cost(const GemmShape& shape, const GemmConfig& c, const SplitModel& m = {}) {
@@ -124,30 +129,30 @@ constexpr double split_cost(const GemmShape& shape, const GemmConfig& c, const S
   const auto chunks = static_cast<double>(ceil_div(c.chunks, c.split));
   const double neurons = static_cast<double>(shape.active_neurons) * (up && shape.gated ? 2 : 1);
   const double height = up ? neurons / c.row_tiles : 64.0 * c.blocks;
-  const double lines = passes * chunks * (up ? c.lines : 1);  // 64-k steps of one block
+  const auto mine = static_cast<double>(ceil_div(c.blocks, kSplitGroups));  // blocks of a warpgroup
+  const double lines = passes * chunks * (up ? c.lines : 1);                // 64-k steps of one block
   const double loads = lines * (height + m.input_share * c.batch_tile) * kLineBytes / m.block_bytes +
                        passes * chunks * (up ? c.blocks : 1) * m.slot;
-  const double rows = static_cast<double>(ceil_div(static_cast<int64_t>(height + 0.999), 128) * 128);
-  const double multiply = lines * rows * c.batch_tile * kLineElements / m.block_mac;
+  const double multiply =
+      lines * mine * (m.line + m.line_sequence * c.batch_tile) + passes * chunks * (up ? mine : 1.0) * m.step;
   const double device = neurons * static_cast<double>(shape.hidden_size) * 2 / m.device_bytes;
   const double longest = loads > multiply ? (loads > device ? loads : device) : (multiply > device ? multiply : device);
   const double sent = height * c.batch_tile * 4 * (c.split - 1) / c.split;
-  return m.overlap * longest + (1 - m.overlap) * loads + passes * (m.pass + m.sent_byte * sent);
+  return m.overlap * longest + (1 - m.overlap) * loads +
+         passes * ((c.split == 1 ? m.alone : m.pass) + m.sent_byte * sent) + (c.split > 3 ? m.wide_cluster : 0);
 }
 
 // Clusters of more than four blocks leave too many SMs without work in the up projection, where they were never best.
 constexpr int split_most(GemmOp op) { return op == GemmOp::kUp ? 4 : kMaxSplit; }
 
-// `weight_slots` 0: this device or problem takes another path. So does the up projection of a small batch where a
-// cluster would have several row tiles: the slots cannot hold enough to hide a reduction between two tiles, and
-// stream-K, which has none, was 2 to 5 % faster.
+// `weight_slots` 0: this device or problem takes another path.
 constexpr GemmConfig choose_split_config(const GemmShape& shape, const GemmDevice& device) {
   GemmConfig best{};
   if (device.compute_major != 9 || shape.hidden_size % kLineElements != 0) return best;
   const int batch_tile = split_batch_tile(shape.batch_size);
   const int step = shape.op == GemmOp::kUp ? kSplitGroups : 1;
   double best_cost = 0;
-  for (int split = 2; split <= split_most(shape.op); ++split) {
+  for (int split = 1; split <= split_most(shape.op); ++split) {
     if (device.clusters[split] < 1) continue;
     for (int blocks = step; blocks <= kSplitGroups * split_blocks(batch_tile); blocks += step) {
       const GemmConfig c = make_split_config(shape, device, split, blocks);
@@ -158,7 +163,6 @@ constexpr GemmConfig choose_split_config(const GemmShape& shape, const GemmDevic
       best_cost = cost;
     }
   }
-  if (shape.op == GemmOp::kUp && batch_tile <= 64 && best.row_tiles > best.workers) return {};
   return best;
 }
 

@@ -19,7 +19,9 @@ __device__ __forceinline__ void split_consume(const GemmParams& p, const SplitPl
   const int steps = work.steps();
   int pass = 0;
   for (int tile = work.cluster; tile < p.row_tiles; tile += p.workers, ++pass) {
-    const float shift = reducer.read_shift(tile);
+    constexpr int kThreads = kConsumerWarps * 32;  // a block has up to 384 biases, each thread two
+    const int thread = threadIdx.x;
+    const float shift[2] = {reducer.read_shift(tile, thread), reducer.read_shift(tile, thread + kThreads)};
 #pragma unroll
     for (int i = 0; i < G::kMi; ++i) {
 #pragma unroll
@@ -32,12 +34,16 @@ __device__ __forceinline__ void split_consume(const GemmParams& p, const SplitPl
 #pragma unroll
     for (int i = 0; i < G::kMi; ++i) ptx::wgmma_hold(acc[i]);
     const uint32_t shifts = shared.shifts + (pass & 1) * shared.shift_bytes;
-    if (static_cast<int>(threadIdx.x) * 4 < shared.shift_bytes) {
-      ptx::store_shared_float(shifts + threadIdx.x * 4, shift);
+    for (int own = thread, i = 0; own * 4 < shared.shift_bytes; own += kThreads, ++i) {
+      ptx::store_shared_float(shifts + own * 4, i == 0 ? shift[0] : shift[1]);
     }
     ptx::named_barrier<kConsumerWarps * 32>();
     if (pass == 0) ptx::cluster_wait();  // the barriers of the other blocks are ready
-    reducer.exchange(acc, tile, shifts, tile + p.workers >= p.row_tiles);
+    if (p.split == 1) {
+      reducer.store_tile(acc, tile, shifts);
+    } else {
+      reducer.exchange(acc, tile, shifts, tile + p.workers >= p.row_tiles);
+    }
   }
 }
 

@@ -33,12 +33,21 @@ struct SplitInput {
     ptx::wait_for_predecessor();
     ready = true;
   }
-  __device__ __forceinline__ void load(int count) {
-    pending += count;
+  // A large batch has so few input slots that waiting for one would hold back the weights: only lines with a free slot
+  // are loaded then, and the others while weights wait for theirs. Elsewhere polling costs more than it brings.
+  static constexpr bool kPolls = G::kBatch > 64;
+
+  // Loads the lines that are due.
+  __device__ __forceinline__ void load() {
     if (!ready) return;
 #pragma unroll 1
     for (; pending > 0; --pending) {
-      ptx::mbarrier_wait(shared.input_empty(input.slot), input.parity ^ 1);
+      const uint32_t empty = shared.input_empty(input.slot);
+      if constexpr (kPolls) {
+        if (!ptx::mbarrier_test(empty, input.parity ^ 1)) return;
+      } else {
+        ptx::mbarrier_wait(empty, input.parity ^ 1);
+      }
       const uint32_t full = shared.input_full(input.slot);
       if (ptx::elect_one()) {
         ptx::mbarrier_arrive_expect(full, G::kInputBytes);
@@ -95,10 +104,14 @@ struct SplitWeights {
 
   // Loads the rows of this warp up to the last that exists, in fours: a condition on a single copy would make ptxas
   // build a loop over the lanes around it.
-  __device__ __forceinline__ void load_slot(int from_row, int rows, int line) {
+  __device__ __forceinline__ void load_slot(int from_row, int rows, int line, SplitInput<G>* input) {
     const uint32_t full = shared.weight_full(weight.slot);
     const uint32_t slot = shared.weight(weight.slot) + first_byte;
-    ptx::mbarrier_wait(shared.weight_empty(weight.slot), weight.parity ^ 1);
+    if (SplitInput<G>::kPolls && input != nullptr) {
+      while (!ptx::mbarrier_test(shared.weight_empty(weight.slot), weight.parity ^ 1)) input->load();
+    } else {
+      ptx::mbarrier_wait(shared.weight_empty(weight.slot), weight.parity ^ 1);
+    }
     if (lane == 0) ptx::mbarrier_arrive_expect(full, rows * p.lines * kLineBytes);
     __syncwarp();
 #pragma unroll
@@ -159,7 +172,8 @@ struct SplitWeights {
   __device__ __forceinline__ void feed(SplitInput<G>* input, int lines) {
     if (input == nullptr) return;
     if (2 * filled >= shared.weight_slots) input->await();
-    input->load(lines);
+    input->pending += lines;
+    input->load();
   }
 
   __device__ __forceinline__ void load_up(int tile, SplitInput<G>* input) {
@@ -177,7 +191,7 @@ struct SplitWeights {
         for (int other = 1; other < kSources; ++other) {
           if (i == other) from = source[other], count = rows[other];
         }
-        load_slot(from, count, chunk * G::kUpLines);
+        load_slot(from, count, chunk * G::kUpLines, input);
       }
     }
     if (tile + p.workers < p.row_tiles) read_up(tile + p.workers);
@@ -200,7 +214,7 @@ struct SplitWeights {
           if (c == other) from = source[other];
         }
         feed(input, s + 2 * c == first ? min(first + 2, slots) : min(2, slots - s - 2 * c));
-        load_slot(from, 16, tile * p.lines);
+        load_slot(from, 16, tile * p.lines, input);
       }
 #pragma unroll
       for (int c = 0; c < kAhead; ++c) source[c] = next[c];
@@ -220,7 +234,7 @@ struct SplitWeights {
     }
     if (input == nullptr) return;
     input->await();
-    input->load(0);
+    while (input->pending > 0) input->load();
   }
 };
 

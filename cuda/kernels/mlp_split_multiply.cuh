@@ -48,48 +48,52 @@ struct SplitMultiplier {
   __device__ __forceinline__ void release(uint32_t barrier) const {
     if (lane == 0) ptx::mbarrier_arrive(barrier);
   }
-
   // acc[64 x batch] += fragments a, kGroup steps of k, times the input line from step `first` on.
-  __device__ __forceinline__ void multiply(Block& acc, const uint32_t (&a)[G::kGroup][4], uint64_t line,
-                                           int first) const {
+  __device__ __forceinline__ void multiply(Block& acc, const uint32_t (&a)[G::kGroup][4], uint64_t line, int first,
+                                           bool skip) const {
     ptx::wgmma_fence();
+    if (!skip) {
 #pragma unroll
-    for (int q = 0; q < G::kGroup; ++q) {
+      for (int q = 0; q < G::kGroup; ++q) {
 #pragma unroll
-      for (int f = 0; f < G::kFragments; f += G::kWgmmaFragments) {
-        ptx::wgmma<kBf16>(reinterpret_cast<float (&)[G::kWgmmaFragments][4]>(acc[f]), a[q],
-                          line + (first + q) * 2 + f * 64);
+        for (int f = 0; f < G::kFragments; f += G::kWgmmaFragments) {
+          ptx::wgmma<kBf16>(reinterpret_cast<float (&)[G::kWgmmaFragments][4]>(acc[f]), a[q],
+                            line + (first + q) * 2 + f * 64);
+        }
       }
     }
     ptx::wgmma_commit();
   }
 
   // One slot: 64 rows x kUpLines lines of k. The input lines are waited for by the first block of a warpgroup and
-  // given back by the last.
+  // given back by the last. One group is always at work while the fragments of the next are read; none when the slot
+  // is given back, since what is held any longer is missing where the next weights should be loading.
   __device__ __forceinline__ void multiply_up(Block& acc, RingPosition line, bool last, bool skip) {
     constexpr int kGroups = G::kUpLines * 4 / G::kGroup, kPerLine = 4 / G::kGroup;
     const uint32_t slot = shared.weight(weight.slot) + weight_offset;
     uint32_t a[2][G::kGroup][4];
-    const auto read = [&](uint32_t (&into)[G::kGroup][4], int group_of_steps) {
-#pragma unroll
-      for (int q = 0; q < G::kGroup; ++q) {
-        const int step = group_of_steps * G::kGroup + q;
-        ptx::ldmatrix_x4(into[q], swizzled(slot + (step >> 2) * kLineBytes) ^ ((step & 3) << 5));
-      }
-    };
+    int before = 0;  // input slot of the group before
     ptx::mbarrier_wait(shared.weight_full(weight.slot), weight.parity);
-    read(a[0], 0);
 #pragma unroll
     for (int s = 0; s < kGroups; ++s) {
+#pragma unroll
+      for (int q = 0; q < G::kGroup; ++q) {
+        const int step = s * G::kGroup + q;
+        ptx::ldmatrix_x4(a[s & 1][q], swizzled(slot + (step >> 2) * kLineBytes) ^ ((step & 3) << 5));
+      }
       if (s % kPerLine == 0) ptx::mbarrier_wait(shared.input_full(line.slot), line.parity);
-      if (!skip) multiply(acc, a[s & 1], ptx::wgmma_descriptor(shared.input(line.slot)), s % kPerLine * G::kGroup);
-      if (s + 1 < kGroups) read(a[(s + 1) & 1], s + 1);
-      ptx::wgmma_wait();
+      multiply(acc, a[s & 1], ptx::wgmma_descriptor(shared.input(line.slot)), s % kPerLine * G::kGroup, skip);
+      if (s > 0) {
+        ptx::wgmma_wait<1>();
+        if (last && s % kPerLine == 0) release(shared.input_empty(before));
+      }
       if (s % kPerLine == kPerLine - 1) {
-        if (last) release(shared.input_empty(line.slot));
+        before = line.slot;
         line.advance(1, shared.input_slots);
       }
     }
+    ptx::wgmma_wait<0>();
+    if (last) release(shared.input_empty(before));
     release(shared.weight_empty(weight.slot));
     weight.advance(kSplitGroups, shared.weight_slots);
   }
@@ -109,26 +113,24 @@ struct SplitMultiplier {
     constexpr int kPerLine = 4 / G::kGroup;
     const uint32_t slot = shared.weight(weight.slot) + weight_offset;
     uint32_t a[2][G::kGroup][4];
-    const auto read = [&](uint32_t (&into)[G::kGroup][4], int s) {
-      const uint32_t line = swizzled(slot + (s / kPerLine * kSplitGroups + group) * kLineBytes);
-#pragma unroll
-      for (int q = 0; q < G::kGroup; ++q) {
-        ptx::ldmatrix_x4_trans(into[q], line + (s % kPerLine * G::kGroup + q) * step_bytes);
-      }
-    };
-    ptx::mbarrier_wait(shared.weight_full(weight.slot), weight.parity);
-    read(a[0], 0);
-    ptx::mbarrier_wait(shared.input_full(input.slot), input.parity);
-    const uint64_t line = ptx::wgmma_descriptor(shared.input(input.slot));
     const int mine = (p.blocks - group + kSplitGroups - 1) / kSplitGroups;
+    ptx::mbarrier_wait(shared.weight_full(weight.slot), weight.parity);
 #pragma unroll
     for (int s = 0; s < G::kMi * kPerLine; ++s) {
       if (s / kPerLine < mine) {
-        if (!skip) multiply(acc[s / kPerLine], a[s & 1], line, s % kPerLine * G::kGroup);
-        if (s + 1 < G::kMi * kPerLine && (s + 1) / kPerLine < mine) read(a[(s + 1) & 1], s + 1);
-        ptx::wgmma_wait();
+        const uint32_t line = swizzled(slot + (s / kPerLine * kSplitGroups + group) * kLineBytes);
+#pragma unroll
+        for (int q = 0; q < G::kGroup; ++q) {
+          ptx::ldmatrix_x4_trans(a[s & 1][q], line + (s % kPerLine * G::kGroup + q) * step_bytes);
+        }
+        if (s == 0) ptx::mbarrier_wait(shared.input_full(input.slot), input.parity);
+        multiply(acc[s / kPerLine], a[s & 1], ptx::wgmma_descriptor(shared.input(input.slot)), s % kPerLine * G::kGroup,
+                 skip);
+        if (s > 0) ptx::wgmma_wait<1>();
       }
     }
+    if (mine == 0) ptx::mbarrier_wait(shared.input_full(input.slot), input.parity);
+    ptx::wgmma_wait<0>();
     release(shared.input_empty(input.slot));
     release(shared.weight_empty(weight.slot));
     input.advance(1, shared.input_slots);

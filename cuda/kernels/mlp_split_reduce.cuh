@@ -59,12 +59,12 @@ struct SplitReducer {
     return G::kOp == GemmOp::kUp ? first_neuron(p, tile + 1) : p.hidden_size;
   }
 
-  // The bias of row threadIdx.x of the parts that this block reduces. Read early: it is two dependent cache misses.
-  __device__ __forceinline__ float read_shift(int tile) const {
+  // The bias of row `own` of the parts that this block reduces. Read early: it is two dependent cache misses.
+  __device__ __forceinline__ float read_shift(int tile, int own) const {
     const T* bias = static_cast<const T*>(p.bias);
-    const int thread = threadIdx.x, row = thread % 16;
-    if (bias == nullptr || thread >= owned(blocks * block_parts) * 16) return 0.0f;
-    const int column = first_column(tile, thread / 16 * p.split + rank) + row;
+    const int row = own % 16;
+    if (bias == nullptr || own >= owned(blocks * block_parts) * 16) return 0.0f;
+    const int column = first_column(tile, own / 16 * p.split + rank) + row;
     if (column >= column_end(tile) || (p.gated && row >= 8)) return 0.0f;
     return to_float(bias[G::kOp == GemmOp::kUp && p.bias_index != nullptr ? p.bias_index[column] : column]);
   }
@@ -96,7 +96,9 @@ struct SplitReducer {
   // Tells the other blocks of the cluster that the parts here have been read (or their place is free).
   __device__ __forceinline__ void tell_free() const {
     __syncwarp();
-    if (lane < p.split && lane != rank) ptx::mbarrier_arrive_remote(ptx::cluster_address(shared.parts_free(), lane));
+    if (lane < p.split && lane != rank) {
+      ptx::mbarrier_arrive_remote(ptx::cluster_address(shared.parts_free(), lane));
+    }
   }
 
   // Where a lane stores: two rows of each part, two sequences.
@@ -118,6 +120,27 @@ struct SplitReducer {
       if (pairs) result[0] *= values[2], result[1] *= values[3];
       if (to.has_first) to.first[column + half * 8] = from_float<T>(result[0]);
       if (to.has_second) to.second[column + half * 8] = from_float<T>(result[1]);
+    }
+  }
+
+  // A tile that no other block has a part of: stored from the accumulators.
+  __device__ __forceinline__ void store_tile(const Block (&acc)[G::kMi], int tile, uint32_t shifts) const {
+    if (warp >= block_parts) return;
+    const int row = lane >> 2, end = column_end(tile);
+#pragma unroll
+    for (int i = 0; i < G::kMi; ++i) {
+      const int block = i * kSplitGroups + group;
+      if (block >= blocks) continue;
+      const int part = block * block_parts + warp, column = first_column(tile, part) + row;
+      const uint32_t at = shifts + (part * 16 + row) * 4;
+      const float2 shift = make_float2(ptx::load_shared_float(at), ptx::load_shared_float(at + 32));
+#pragma unroll
+      for (int j = 0; j < G::kFragments; ++j) {
+        const int sequence = work.column * G::kBatch + j * 8 + (lane & 3) * 2;
+        T* out = static_cast<T*>(p.out) + sequence * p.out_stride;
+        const Target to{out, out + p.out_stride, sequence < p.batch, sequence + 1 < p.batch};
+        store(to, make_float4(acc[i][j][0], acc[i][j][1], acc[i][j][2], acc[i][j][3]), shift, column, end);
+      }
     }
   }
 
@@ -172,10 +195,10 @@ struct SplitReducer {
           ptx::mbarrier_arrive_expect(shared.parts_full(), count * (p.split - 1) * G::kReduced * 512);
         }
         const int free = p.aliased ? exchanges : exchanges - 1;  // phase that frees the place of this round
-        if (free >= 0) ptx::mbarrier_wait_cluster(shared.parts_free(), free & 1);
+        if (free >= 0) ptx::mbarrier_wait(shared.parts_free(), free & 1);
         send(acc, first, end, round);
         ptx::named_barrier<kConsumerWarps * 32>();
-        ptx::mbarrier_wait_cluster(shared.parts_full(), exchanges & 1);
+        ptx::mbarrier_wait(shared.parts_full(), exchanges & 1);
         receive(tile, before, count, round, shifts);
         if (!last_tile || end < blocks || round + 1 < G::kRounds) tell_free();
       }

@@ -127,7 +127,7 @@ std::vector<Tested> configurations(const GemmShape& shape, const GemmDevice& dev
   all.push_back({"stream", choose_stream_config(shape, device)});
   if (device.compute_major != 9 || shape.hidden_size % kLineElements != 0) return all;
   const int most = kSplitGroups * split_blocks(split_batch_tile(shape.batch_size));
-  for (int split = 2; split <= kMaxSplit; ++split) {
+  for (int split = 1; split <= kMaxSplit; ++split) {
     for (int blocks = shape.op == GemmOp::kUp ? 2 : 1; blocks <= most; blocks += shape.op == GemmOp::kUp ? 2 : 1) {
       if (device.clusters[split] == 0) continue;
       const GemmConfig c = make_split_config(shape, device, split, blocks);

@@ -51,6 +51,15 @@ TEST("mlp config: rows are dealt out evenly to the clusters, gate and up rows co
   CHECK_EQ(g.batch_tile, 16);
 }
 
+TEST("mlp config: many rows of a small batch have tiles of their own, with nothing to exchange") {
+  const GemmConfig c = choose_gemm_config(opt66b(GemmOp::kUp, 64, 36864), kH200);
+  CHECK_EQ(c.split, 1);
+  CHECK_EQ(c.workers, 132);
+  CHECK_EQ(c.row_tiles, 132);  // 279 or 280 rows each
+  CHECK_EQ(c.slot_rows, 48);
+  CHECK(c.aliased);  // no room for parts of others
+}
+
 TEST("mlp config: the down projection has a row tile per cluster and splits along the neurons") {
   const GemmConfig c = choose_gemm_config(opt66b(GemmOp::kDown, 64, 18432), kH200);
   CHECK_EQ(c.split, 4);
@@ -64,11 +73,14 @@ TEST("mlp config: the down projection has a row tile per cluster and splits alon
   CHECK_EQ(few.row_tiles, 36);
 }
 
-TEST("mlp config: a small batch with several row tiles per cluster takes stream-K in the up projection") {
-  CHECK(choose_gemm_config(opt66b(GemmOp::kUp, 64, 25344), kH200).path == GemmPath::kClusterSplit);  // 66 x 384 rows
-  CHECK(choose_gemm_config(opt66b(GemmOp::kUp, 64, 25345), kH200).path == GemmPath::kTensorCopy);
-  CHECK(choose_gemm_config(opt66b(GemmOp::kUp, 128, 36864), kH200).path == GemmPath::kClusterSplit);
-  CHECK(choose_gemm_config(opt66b(GemmOp::kDown, 64, 36864), kH200).path == GemmPath::kClusterSplit);
+TEST("mlp config: a device with clusters takes cluster split for every row of whole lines") {
+  for (const GemmOp op : {GemmOp::kUp, GemmOp::kDown}) {
+    for (const int64_t batch : {1, 16, 64, 128, 512}) {
+      for (const int64_t active : {1, 101, 3686, 36864}) {
+        CHECK(choose_gemm_config(opt66b(op, batch, active), kH200).path == GemmPath::kClusterSplit);
+      }
+    }
+  }
 }
 
 TEST("mlp config: without clusters a tensor copy device takes stream-K") {
@@ -135,7 +147,7 @@ TEST("mlp config: every cluster split fits, covers its rows and keeps slots to t
         for (const bool gated : {false, true}) {
           const GemmShape shape{op, batch, 9216, active, gated && op == GemmOp::kUp};
           const int rows = shape.gated ? 2 : 1, most = kSplitGroups * split_blocks(split_batch_tile(batch));
-          for (int split = 2; split <= kMaxSplit; ++split) {
+          for (int split = 1; split <= kMaxSplit; ++split) {
             for (int blocks = op == GemmOp::kUp ? 2 : 1; blocks <= most; blocks += op == GemmOp::kUp ? 2 : 1) {
               const GemmConfig c = make_split_config(shape, kH200, split, blocks);
               if (c.weight_slots == 0) continue;  // such a tile does not fit, and is never chosen
@@ -144,7 +156,7 @@ TEST("mlp config: every cluster split fits, covers its rows and keeps slots to t
               CHECK_EQ(c.weight_slots % 2, 0);
               CHECK(c.slot_rows % 16 == 0 && c.slot_rows <= 64);
               CHECK(c.workers * c.batch_tiles <= kH200.clusters[split] || c.workers == 1);
-              CHECK(split_owned(c.blocks, split) * 16 <= 256);  // a thread per bias
+              CHECK(split_owned(c.blocks, split) * 16 <= 512);  // two biases a thread
               if (op == GemmOp::kDown) {
                 CHECK(c.row_tiles * c.blocks * 64 >= 9216 && c.lines <= 6);
                 continue;
