@@ -1,7 +1,7 @@
 // First product of the MLP router on sm_90a: hidden = input weights^T, rounded to the storage type.
 //
-// The blocks of a cluster share a tile of rows and take a range of k each; their sums meet in distributed shared memory.
-// Block r adds up the r-th eighth of the tile, in block order, so the bits do not depend on who comes first.
+// The blocks of a cluster share a tile of rows and take a range of k each; their sums meet in distributed shared
+// memory. Block r adds up the r-th eighth of the tile, in block order, so the bits do not depend on who comes first.
 #pragma once
 
 #include "../device/dependent.cuh"
@@ -21,7 +21,8 @@ struct HiddenParams {
 
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 
-// Fragments of the tile (16 rows x 8 columns), numbered from warp to warp and then by column: kPerBlock belong to a block.
+// Fragments of the tile (16 rows x 8 columns), numbered from warp to warp and then by column: kPerBlock belong to a
+// block.
 template <int Columns>
 struct HiddenParts {
   static constexpr int kFragments = Columns / 8 * kHiddenWarps;

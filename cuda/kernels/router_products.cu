@@ -17,8 +17,7 @@ const void* scores_kernel(int32_t dtype, int columns) {
   return dtype == POLAR_BF16 ? scores_kernel_bf16(columns) : scores_kernel_fp16(columns);
 }
 
-void launch_hidden(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, void* hidden,
-                   cudaStream_t stream) {
+void launch_hidden(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, void* hidden, cudaStream_t stream) {
   const HiddenPlan plan = plan_hidden(a.rank, a.hidden_size, a.batch_size, device.shared_bytes_per_block_optin);
   HiddenParams p{};
   p.hidden = hidden;
@@ -42,8 +41,8 @@ void launch_hidden(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs&
   CHECK_CUDA(cudaLaunchKernelExC(&config, hidden_kernel(dtype, plan.columns), arguments));
 }
 
-void launch_scores(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, const void* hidden,
-                   uint32_t* range, cudaStream_t stream) {
+void launch_scores(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, const void* hidden, uint32_t* range,
+                   cudaStream_t stream) {
   const ScoresPlan plan =
       plan_scores(a.num_neurons, a.rank, a.batch_size, device.sm_count, device.shared_bytes_per_block_optin);
   ScoresParams p{};

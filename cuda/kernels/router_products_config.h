@@ -1,8 +1,8 @@
 // How the products of the MLP router on sm_90a are cut up: pure functions of sizes and device facts.
 //
-// Both compute out[rows, batch] = weights[rows, k] * input[batch, k]^T by warpgroup multiplications, 64 weight rows times
-// `columns` sequences, from a ring of slots in shared memory. A slot holds 64 k (a slice) of the block's rows and of a
-// batch tile.
+// Both compute out[rows, batch] = weights[rows, k] * input[batch, k]^T by warpgroup multiplications, 64 weight rows
+// times `columns` sequences, from a ring of slots in shared memory. A slot holds 64 k (a slice) of the block's rows and
+// of a batch tile.
 #pragma once
 
 #include "router_config.h"

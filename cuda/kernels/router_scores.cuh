@@ -1,4 +1,5 @@
-// Second product of the MLP router on sm_90a: scores[n] = sum over the batch, ascending, of max(0, hidden . weights[n]).
+// Second product of the MLP router on sm_90a: scores[n] = sum over the batch, ascending, of max(0, hidden .
+// weights[n]).
 //
 // Every block has a contiguous range of rows and multiplies as many of them at once as its warpgroups hold, 64 each, so
 // that it reads the hidden values once per pass. Nothing is split and nothing exchanged: the sums of a row are in four
@@ -18,7 +19,7 @@ struct ScoresParams {
   float* scores;
   uint32_t* range;  // {max of ~key, max of key} over all scores, zero before
   int rows, batch;
-  int slices;  // of k
+  int slices;                                                 // of k
   int warpgroup_rows, passes, batch_tiles, slot_rows, slots;  // as in ScoresPlan
 };
 
@@ -123,7 +124,7 @@ __global__ void __launch_bounds__(scores_threads(most_warpgroups(Columns)), 1)
   // The 64 rows of a warpgroup start where its own do, or before, so that they end with the slot.
   const int start = max(0, min(warpgroup * p.warpgroup_rows, p.slot_rows - kWarpgroupRows));
   const int own_row = start - warpgroup * p.warpgroup_rows + (static_cast<int>(threadIdx.x) >> 2 & 7) +
-                           (static_cast<int>(threadIdx.x) >> 5 & 3) * 16;
+                      (static_cast<int>(threadIdx.x) >> 5 & 3) * 16;
   KeyRange range;
   SlotPlace place;
   for (int pass = 0; pass < p.passes; ++pass) {

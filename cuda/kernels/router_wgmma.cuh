@@ -57,13 +57,14 @@ struct SlotPlace {
   POLAR_R32                                                                                               \
   ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56," \
   "%57,%58,%59,%60,%61,%62,%63"
-#define POLAR_WGMMA(n, type, registers, a_operand, b_operand, ...)                                               \
-  asm volatile("{\n.reg .pred p;\nsetp.eq.u32 p, 0, 0;\n"                                                        \
-               "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" registers "}, %" #a_operand  \
-               ", %" #b_operand ", p, 1, 1, 0, 0;\n}"                                                            \
-               : __VA_ARGS__                                                                                     \
-               : "l"(a), "l"(b)                                                                                  \
-               : "memory")
+#define POLAR_WGMMA(n, type, registers, a_operand, b_operand, ...)                                     \
+  asm volatile(                                                                                        \
+      "{\n.reg .pred p;\nsetp.eq.u32 p, 0, 0;\n"                                                       \
+      "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" registers "}, %" #a_operand \
+      ", %" #b_operand ", p, 1, 1, 0, 0;\n}"                                                           \
+      : __VA_ARGS__                                                                                    \
+      : "l"(a), "l"(b)                                                                                 \
+      : "memory")
 #define POLAR_WGMMA_OF(n, registers, a_operand, b_operand, ...)             \
   if constexpr (Columns == n) {                                             \
     if constexpr (Bf16) {                                                   \
