@@ -18,6 +18,7 @@ set(POLAR_CUDA_SOURCES
   cuda/device/fill.cu
   cuda/device/graph.cu
   cuda/device/nvml.cpp
+  cuda/device/tensor_map.cpp
   cuda/kernels/compare.cu
   cuda/kernels/reference_attention.cu
   cuda/kernels/reference_mlp.cu
@@ -49,6 +50,9 @@ set(POLAR_CUDA_SOURCES
   cuda/kernels/router.cu
   cuda/kernels/router_gemm_bf16.cu
   cuda/kernels/router_gemm_fp16.cu
+  cuda/kernels/router_products.cu
+  cuda/kernels/router_products_bf16.cu
+  cuda/kernels/router_products_fp16.cu
   # Layers and steps
   cuda/step/argmax.cu
   cuda/step/breakdown.cpp

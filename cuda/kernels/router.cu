@@ -1,6 +1,6 @@
 // Launch of the routers: plans, workspaces, kernels in a row.
 //   attention: partial scores over splits of d -> sum, selection per sequence
-//   MLP:       hidden -> scores with the batch reduced -> selection
+//   MLP:       hidden -> scores with the batch reduced -> selection; on sm_90a through router_products.cu
 #include "router.h"
 
 #include <string>
@@ -8,6 +8,7 @@
 #include "../common/check.h"
 #include "router_gemm.h"
 #include "router_params.cuh"
+#include "router_products.h"
 #include "router_select.cuh"
 
 namespace polar::cuda {
@@ -58,14 +59,17 @@ GemmPlan scores_plan(const MlpRouterArgs& a, const DeviceInfo& device) {
       device);
 }
 
+// The range of keys at the start of the MLP router's workspace.
+constexpr size_t kRangeBytes = kAlignment;
+
 struct MlpWorkspace {
-  size_t tickets, partial, hidden, bytes;  // first the range of keys
+  size_t tickets, partial, hidden, bytes;
 };
 
 MlpWorkspace mlp_workspace(const MlpRouterArgs& a, const GemmPlan& plan) {
   const auto tiles = static_cast<size_t>(plan.batch_tiles) * static_cast<size_t>(plan.row_tiles);
   MlpWorkspace w{};
-  w.tickets = align(2 * sizeof(uint32_t));
+  w.tickets = kRangeBytes;
   w.partial = w.tickets + align(tiles * 2 * sizeof(unsigned));
   w.hidden = w.partial + align(tiles * static_cast<size_t>(plan.splits * router::kTileRows * plan.batch_tile) * 4);
   w.bytes = w.hidden + align(static_cast<size_t>(a.batch_size * a.rank) * 2);
@@ -113,7 +117,7 @@ void enqueue(const void* kernel, const LaunchShape& shape, void* params, const D
 void launch_gemm(int32_t dtype, const DeviceInfo& device, GemmParams& p, cudaStream_t stream) {
   enqueue(gemm_kernel(dtype, p.plan.batch_tile, router::depth_of(p.k_total, p.plan.k_block)),
           {static_cast<unsigned>(p.plan.splits * p.plan.row_blocks), router::kThreads,
-           static_cast<size_t>(p.plan.shared_bytes), 1, p.input_of_previous_kernel},
+           static_cast<size_t>(p.plan.shared_bytes), 1, false},
           &p, device, stream);
 }
 
@@ -142,6 +146,8 @@ size_t attention_router_workspace_bytes(const AttentionRouterArgs& a, const Devi
 }
 
 size_t mlp_router_workspace_bytes(const MlpRouterArgs& a, const DeviceInfo& device) {
+  expect_at_most("mlp_router_rank", a.rank, kMaxRouterRank);
+  if (router::has_products(device)) return kRangeBytes + router::products_workspace_bytes(a);
   (void)scores_plan(a, device);
   return mlp_workspace(a, hidden_plan(a, device)).bytes;
 }
@@ -152,6 +158,7 @@ void prepare_routers(int32_t dtype, const DeviceInfo& device) {
       allow_shared_memory(gemm_kernel(dtype, batch_tile, depth), device.shared_bytes_per_block_optin);
     }
   }
+  if (router::has_products(device)) router::prepare_products(dtype, device);
   const size_t most = device.shared_bytes_per_block_optin - sizeof(router::SelectShared);
   const int cache = static_cast<int>(most < kCacheBytes ? most : kCacheBytes);
   if (device.compute_major >= 9) {
@@ -181,7 +188,10 @@ void launch_attention_router(int32_t dtype, const DeviceInfo& device, const Atte
           stream);
 }
 
-void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, cudaStream_t stream) {
+namespace {
+
+// Hidden values and scores through the kernels that every device from sm_80 on runs.
+void launch_plain_products(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, cudaStream_t stream) {
   GemmParams p{};
   p.weights = a.down;
   p.input = a.x;
@@ -205,16 +215,26 @@ void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterA
   q.batch = a.batch_size;
   q.plan = scores_plan(a, device);
   q.finish = Finish::kScores;
-  q.input_of_previous_kernel = true;
   q.scores = a.scores;
   q.range = reinterpret_cast<uint32_t*>(base);
   launch_gemm(dtype, device, q, stream);
+}
 
+}  // namespace
+
+void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, cudaStream_t stream) {
+  auto* range = static_cast<uint32_t*>(a.workspace);
+  if (router::has_products(device)) {
+    expect_at_most("mlp_router_rank", a.rank, kMaxRouterRank);
+    router::launch_products(dtype, device, a, range, static_cast<char*>(a.workspace) + kRangeBytes, stream);
+  } else {
+    launch_plain_products(dtype, device, a, stream);
+  }
   router::SelectParams s{};
   s.scores = a.scores;
   s.n = static_cast<int>(a.num_neurons);
   s.k = static_cast<int>(a.top_k);
-  s.range = q.range;
+  s.range = range;
   s.index = a.index;
   launch_select(device, s, true, stream);
 }

@@ -35,18 +35,6 @@ struct FinishPlace {
         row(static_cast<int64_t>(tile) * kTileRows + row_of_tile) {}
 };
 
-// Smallest and largest key of the scores that this thread wrote, for the selection that follows.
-struct KeyRange {
-  uint32_t not_low = 0, high = 0;
-  __device__ __forceinline__ void add(uint32_t key) { not_low = max(not_low, ~key), high = max(high, key); }
-};
-
-__device__ __forceinline__ float relu(float value) {  // NaN stays NaN
-  float result;
-  asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(result) : "f"(value));
-  return result;
-}
-
 // Adds up a row over its sequences in ascending order: the sum passes through the four lanes of the row. Sequences past
 // the batch have logits of zero, which change nothing. The sum of the batch tile before was written by this very lane.
 template <class S>
@@ -67,20 +55,7 @@ __device__ __forceinline__ void finish_scores(const GemmParams& p, const FinishP
   }
   if (!writes) return;
   p.scores[at.row] = sum;
-  if (at.batch_tile == p.plan.batch_tiles - 1) range.add(key_of(sum));
-}
-
-// Tells the selection what range of keys there is. Runs after the block's last tile.
-__device__ __forceinline__ void publish_range(const GemmParams& p, const KeyRange& mine, uint32_t* shared) {
-  const uint32_t not_low = __reduce_max_sync(0xffffffffu, mine.not_low);
-  const uint32_t high = __reduce_max_sync(0xffffffffu, mine.high);
-  __syncthreads();  // nobody waits at the block's barriers any more, whose place this takes
-  if ((threadIdx.x & 31) == 0) shared[threadIdx.x >> 5] = not_low, shared[kWarps + (threadIdx.x >> 5)] = high;
-  __syncthreads();
-  if (threadIdx.x >= 2) return;
-  uint32_t most = 0;
-  for (int w = 0; w < kWarps; ++w) most = max(most, shared[threadIdx.x * kWarps + w]);
-  atomicMax(p.range + threadIdx.x, most);
+  if (at.batch_tile == p.plan.batch_tiles - 1) range.add(sum);
 }
 
 // Sums of the splits of half a tile, [splits, kVectors, 32 lanes]: what one warp wrote, another reads lane by lane.

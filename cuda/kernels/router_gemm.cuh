@@ -225,16 +225,18 @@ __global__ void __launch_bounds__(kThreads, 1) router_gemm_kernel(const __grid_c
 #endif
   }
   __syncthreads();
-  // The first tiles, one warp each: weights are nobody's output, so they need not wait for the kernel before.
+  // The first tiles, one warp each.
   if (warp < p.plan.stages && warp < share.units) {
     load_tile<T>(p, share, warp, at.stages + warp * p.plan.stage_bytes, at.full + 8 * warp);
   }
   __syncwarp();
-  if (p.input_of_previous_kernel) wait_for_dependencies();
   KeyRange range;
   work<S, T, D>(p, share, at, warp, range);
   if (p.finish == Finish::kHidden) add_all_splits<S, T>(p, share, warp);
-  if (p.finish == Finish::kScores) publish_range(p, range, reinterpret_cast<uint32_t*>(shared));
+  if (p.finish == Finish::kScores) {
+    __syncthreads();  // nobody waits at the block's barriers any more, whose place this takes
+    publish_range(p.range, range, reinterpret_cast<uint32_t*>(shared), kWarps);
+  }
 }
 
 // Address of the kernel for a batch tile.

@@ -23,7 +23,6 @@ struct GemmParams {
   int64_t batch;
   GemmPlan plan;
   Finish finish;
-  bool input_of_previous_kernel;  // wait for it before reading `input`
   float* scores;
   uint32_t* range;  // kScores: {max of ~key, max of key} over all scores, zero before
   void* hidden;

@@ -7,8 +7,9 @@
 //   cuda_router time [TEXT]    one table of times per shape whose name contains TEXT, cold cache, launches in a graph
 //   cuda_router one            each router once at OPT-66B's size, for a profiler
 //
-// Build (-gencode arch=compute_90a,code=sm_90a): cuda/kernels/{router*,reference_router}.cu cuda/common/check.cpp and
-// this file. With arch=compute_80,code=compute_80 and CUDA_ROUTER_SM80 defined, a newer GPU runs the code for sm_80.
+// Build (-gencode arch=compute_90a,code=sm_90a): cuda/kernels/{router*,reference_router}.cu cuda/common/check.cpp
+// cuda/device/tensor_map.cpp and this file. With arch=compute_80,code=compute_80 and CUDA_ROUTER_SM80 defined, a newer
+// GPU runs the code for sm_80.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

@@ -1,6 +1,8 @@
 // How the CUDA routers cut their work, on the limits of real devices; needs neither a GPU nor a toolkit.
 #include "../../cuda/kernels/router_config.h"
 
+#include "../../cuda/kernels/router_products_config.h"
+
 #include "check.h"
 
 using namespace polar::cuda::router;
@@ -88,4 +90,70 @@ TEST("router config: kernels know k where every split has all 1024, or whole lin
 
 TEST("router config: a device with 48 KB of shared memory is seen to be too small") {
   CHECK(plan_whole_k(36864, 1024, 64, 80, 49152).stages < 2);
+}
+
+TEST("router products: OPT-66B's hidden layer takes 64 SMs") {
+  const HiddenPlan p = plan_hidden(1024, 9216, 64, kH200.shared);
+  CHECK_EQ(p.columns, 64);
+  CHECK_EQ(p.batch_tiles, 1);
+  CHECK_EQ(p.row_tiles, 8);
+  CHECK_EQ(p.slices, 144);
+  // 64 fragments of 512 bytes from each of 8 blocks, an eighth of them here: 32 KB; (232448 - 32768 - 264) / 24576
+  // = 8.1.
+  CHECK_EQ(hidden_part_bytes(64), 32768);
+  CHECK_EQ(p.slots, 8);
+  CHECK_EQ(hidden_part_bytes(8), 8 * 512);
+}
+
+TEST("router products: OPT-66B's score layer gives every SM of an H200 280 rows at once") {
+  const ScoresPlan p = plan_scores(36864, 1024, 64, kH200.sms, kH200.shared);
+  CHECK_EQ(p.warpgroups, 5);
+  CHECK_EQ(p.warpgroup_rows, 56);  // 36864 / 132 = 279.3
+  CHECK_EQ(p.passes, 1);
+  CHECK_EQ(p.blocks, 132);
+  CHECK_EQ(p.slices, 16);
+  CHECK_EQ(p.slots, 5);  // (232448 - 424) / ((280 + 64) * 128) = 5.3
+  const ScoresPlan small = plan_scores(16384, 1024, 64, kH200.sms, kH200.shared);
+  CHECK_EQ(small.warpgroups, 2);
+  CHECK_EQ(small.warpgroup_rows, 64);
+  CHECK_EQ(small.blocks, 128);
+  const ScoresPlan large = plan_scores(200000, 8, 2, kH200.sms, kH200.shared);
+  CHECK_EQ(large.passes, 5);  // of 304 rows, 64 for each of 5 warpgroups
+  CHECK_EQ(large.blocks, 125);
+}
+
+TEST("router products: rows are covered once, slots hold a multiplication, two of them fit") {
+  for (const int64_t batch : {1, 8, 9, 33, 64, 65, 512}) {
+    for (const int64_t neurons : {1, 15, 64, 65, 1000, 11008, 14336, 36864, 65536, 200000}) {
+      for (const int sms : {66, 114, 132}) {
+        const ScoresPlan p = plan_scores(neurons, 1024, batch, sms, kH200.shared);
+        const int rows = p.warpgroups * p.warpgroup_rows;
+        CHECK(p.columns * p.batch_tiles >= batch && p.columns * (p.batch_tiles - 1) < batch);
+        CHECK(p.warpgroups >= 1 && p.warpgroups <= most_warpgroups(p.columns));
+        CHECK(p.warpgroup_rows % 8 == 0 && p.warpgroup_rows > 0 && p.warpgroup_rows <= kWarpgroupRows);
+        CHECK(p.slot_rows >= kWarpgroupRows && p.slot_rows >= rows);
+        CHECK(p.blocks <= sms);
+        CHECK(static_cast<int64_t>(p.blocks) * p.passes * rows >= neurons);
+        CHECK(static_cast<int64_t>(p.blocks - 1) * p.passes * rows < neurons);
+        CHECK(p.slots >= 2 && p.slots <= kMostSlots);
+        CHECK(static_cast<size_t>(p.shared_bytes) <= kH200.shared);
+      }
+    }
+    for (const int64_t rank : {8, 64, 72, 1024}) {
+      const HiddenPlan p = plan_hidden(rank, 9216, batch, kH200.shared);
+      CHECK(p.slots >= 2 && p.slots <= kMostSlots);
+      CHECK(static_cast<size_t>(p.shared_bytes) <= kH200.shared);
+      CHECK(static_cast<int64_t>(p.row_tiles) * kHiddenRows >= rank);
+    }
+  }
+}
+
+TEST("router products: a thread's columns are neighbouring sequences") {
+  for (const int columns : {8, 32, 64, 128}) {
+    for (int sequence = 0; sequence < columns; ++sequence) {
+      // Thread q of a row's four holds columns 8 j + 2 q and the next.
+      const int column = column_of(sequence, columns), thread = column % 8 / 2, place = column / 8 * 2 + column % 2;
+      CHECK_EQ(thread * (columns / 4) + place, sequence);
+    }
+  }
 }

@@ -1,0 +1,9 @@
+#include "router_products.h"
+#include "router_products_instances.cuh"
+
+namespace polar::cuda::router {
+
+const void* hidden_kernel_fp16(int columns) { return hidden_kernel_of<__half>(columns); }
+const void* scores_kernel_fp16(int columns) { return scores_kernel_of<__half>(columns); }
+
+}  // namespace polar::cuda::router
