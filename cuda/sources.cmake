@@ -49,6 +49,7 @@ set(POLAR_CUDA_SOURCES
   cuda/kernels/router.cu
   cuda/kernels/router_gemm_bf16.cu
   cuda/kernels/router_gemm_fp16.cu
+  cuda/kernels/router_select.cu
   # Layers and steps
   cuda/step/argmax.cu
   cuda/step/breakdown.cpp

@@ -7,8 +7,9 @@
 
 #include "../common/check.h"
 #include "router_gemm.h"
+#include "router_groups.cuh"
 #include "router_params.cuh"
-#include "router_select.cuh"
+#include "router_select.h"
 
 namespace polar::cuda {
 namespace {
@@ -19,8 +20,6 @@ using router::GemmPlan;
 
 constexpr size_t kAlignment = 256;
 constexpr int kGroupThreads = 512;
-// Slices up to this size stay in shared memory during selection, beside the histograms.
-constexpr size_t kCacheBytes = 96 * 1024;
 
 size_t align(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -59,13 +58,13 @@ GemmPlan scores_plan(const MlpRouterArgs& a, const DeviceInfo& device) {
 }
 
 struct MlpWorkspace {
-  size_t tickets, partial, hidden, bytes;  // first the range of keys
+  size_t tickets, partial, hidden, bytes;  // first the selection's, which begins with the range of keys
 };
 
 MlpWorkspace mlp_workspace(const MlpRouterArgs& a, const GemmPlan& plan) {
   const auto tiles = static_cast<size_t>(plan.batch_tiles) * static_cast<size_t>(plan.row_tiles);
   MlpWorkspace w{};
-  w.tickets = align(2 * sizeof(uint32_t));
+  w.tickets = align(select_workspace_bytes());
   w.partial = w.tickets + align(tiles * 2 * sizeof(unsigned));
   w.hidden = w.partial + align(tiles * static_cast<size_t>(plan.splits * router::kTileRows * plan.batch_tile) * 4);
   w.bytes = w.hidden + align(static_cast<size_t>(a.batch_size * a.rank) * 2);
@@ -85,7 +84,6 @@ size_t group_keys_bytes(int64_t groups) {
 struct LaunchShape {
   unsigned grid, threads;
   size_t shared_bytes;
-  unsigned cluster;
   bool after_previous;  // may start while the kernel before it in the stream still runs
 };
 
@@ -96,15 +94,11 @@ void enqueue(const void* kernel, const LaunchShape& shape, void* params, const D
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = stream;
-  cudaLaunchAttribute attributes[2];
-  config.attrs = attributes;
-  if (shape.cluster > 1) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-    attributes[config.numAttrs++].val.clusterDim = {shape.cluster, 1, 1};
-  }
+  cudaLaunchAttribute attribute;
+  config.attrs = &attribute;
   if (shape.after_previous && device.compute_major >= 9) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
   }
   void* arguments[] = {params};
   CHECK_CUDA(cudaLaunchKernelExC(&config, kernel, arguments));
@@ -113,20 +107,7 @@ void enqueue(const void* kernel, const LaunchShape& shape, void* params, const D
 void launch_gemm(int32_t dtype, const DeviceInfo& device, GemmParams& p, cudaStream_t stream) {
   enqueue(gemm_kernel(dtype, p.plan.batch_tile, router::depth_of(p.k_total, p.plan.k_block)),
           {static_cast<unsigned>(p.plan.splits * p.plan.row_blocks), router::kThreads,
-           static_cast<size_t>(p.plan.shared_bytes), 1, p.input_of_previous_kernel},
-          &p, device, stream);
-}
-
-void launch_select(const DeviceInfo& device, router::SelectParams p, bool after_previous, cudaStream_t stream) {
-  const int blocks = device.compute_major >= 9 ? router::kClusterBlocks : 1;
-  p.slice = static_cast<int>(router::divide_up(p.n, blocks * 32) * 32);
-  const size_t cache = static_cast<size_t>(p.slice) * sizeof(uint32_t);
-  p.cached = cache <= kCacheBytes && cache + sizeof(router::SelectShared) <= device.shared_bytes_per_block_optin;
-  const void* kernel = blocks > 1 ? reinterpret_cast<const void*>(router::select_kernel<router::kClusterBlocks>)
-                                  : reinterpret_cast<const void*>(router::select_kernel<1>);
-  enqueue(kernel,
-          {static_cast<unsigned>(blocks), router::kSelectThreads, p.cached != 0 ? cache : 0,
-           static_cast<unsigned>(blocks), after_previous},
+           static_cast<size_t>(p.plan.shared_bytes), p.input_of_previous_kernel},
           &p, device, stream);
 }
 
@@ -152,13 +133,6 @@ void prepare_routers(int32_t dtype, const DeviceInfo& device) {
       allow_shared_memory(gemm_kernel(dtype, batch_tile, depth), device.shared_bytes_per_block_optin);
     }
   }
-  const size_t most = device.shared_bytes_per_block_optin - sizeof(router::SelectShared);
-  const int cache = static_cast<int>(most < kCacheBytes ? most : kCacheBytes);
-  if (device.compute_major >= 9) {
-    allow_shared_memory(reinterpret_cast<const void*>(router::select_kernel<router::kClusterBlocks>), cache);
-  } else {
-    allow_shared_memory(reinterpret_cast<const void*>(router::select_kernel<1>), cache);
-  }
 }
 
 void launch_attention_router(int32_t dtype, const DeviceInfo& device, const AttentionRouterArgs& a,
@@ -177,7 +151,7 @@ void launch_attention_router(int32_t dtype, const DeviceInfo& device, const Atte
       p.partial, p.plan.splits, static_cast<int>(a.num_groups), static_cast<int>(a.top_k), a.batch_size,
       a.scores,  a.index};
   enqueue(reinterpret_cast<const void*>(router::group_select_kernel<kGroupThreads>),
-          {static_cast<unsigned>(a.batch_size), kGroupThreads, group_keys_bytes(a.num_groups), 1, true}, &g, device,
+          {static_cast<unsigned>(a.batch_size), kGroupThreads, group_keys_bytes(a.num_groups), true}, &g, device,
           stream);
 }
 
@@ -210,34 +184,15 @@ void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterA
   q.range = reinterpret_cast<uint32_t*>(base);
   launch_gemm(dtype, device, q, stream);
 
-  router::SelectParams s{};
+  router::SelectArgs s{};
   s.scores = a.scores;
-  s.n = static_cast<int>(a.num_neurons);
-  s.k = static_cast<int>(a.top_k);
-  s.range = q.range;
+  s.n = a.num_neurons;
+  s.k = a.top_k;
+  s.range_known = true;
+  s.after_previous = true;
   s.index = a.index;
-  launch_select(device, s, true, stream);
-}
-
-void launch_top_k(const DeviceInfo& device, const float* scores, int64_t n, int64_t k, int32_t* index,
-                  cudaStream_t stream) {
-  router::SelectParams s{};
-  s.scores = scores;
-  s.n = static_cast<int>(n);
-  s.k = static_cast<int>(k);
-  s.index = index;
-  launch_select(device, s, false, stream);
-}
-
-void launch_select_above(const DeviceInfo& device, const float* scores, int64_t n, float threshold, int32_t* index,
-                         int32_t* count, cudaStream_t stream) {
-  router::SelectParams s{};
-  s.scores = scores;
-  s.n = static_cast<int>(n);
-  s.threshold = threshold;
-  s.index = index;
-  s.count = count;
-  launch_select(device, s, false, stream);
+  s.workspace = a.workspace;
+  launch_select(device, s, stream);
 }
 
 }  // namespace polar::cuda

@@ -1,373 +1,342 @@
 // Selection of neurons on the device: the k largest of n scores, or all above a threshold; positions ascend.
 //
-// One cluster of blocks (one block before sm_90), each with an equal slice of the scores. Radix select over the range
-// of keys that is left: histogram, total over the cluster, the bin in which the k-th largest lies becomes the range.
-// Counts are integers and slices have fixed places in the output, so nothing depends on timing.
+// Many blocks, each with neighbouring scores in registers. They meet twice, through global memory, and wait for the
+// data itself instead of a barrier: first until the histogram of all keys has counted every key, which leaves the bin
+// of the k-th largest key; then until the packet of every block is there, with its counts and its keys in that bin.
+// Counts are integers and blocks have fixed places in the output, so nothing depends on timing.
 #pragma once
 
 #include "../device/dependent.cuh"
 #include "router_key.cuh"
 #include "router_ptx.cuh"
+#include "router_select_config.h"
 
 namespace polar::cuda::router {
 
-inline constexpr int kSelectThreads = 512;
 inline constexpr int kSelectWarps = kSelectThreads / 32;
-inline constexpr int kBinBits = 10;
-inline constexpr int kBins = 1 << kBinBits;
 inline constexpr int kBinsPerThread = kBins / kSelectThreads;
-inline constexpr int kCandidates = 1024;  // so few keys left are compared with each other instead
-inline constexpr int kClusterBlocks = 8;
-static_assert(kBinsPerThread == 2);
+inline constexpr int kKept = 4;  // scores per thread that stay in registers; further ones are read again
+inline constexpr uint32_t kFullWarp = 0xffffffffu;
+static_assert(kSelectWarps <= 32 && kBinsPerThread % 4 == 0);
 
 struct SelectParams {
   const float* scores;  // [n]
   int n;
   int k;  // top-k; 0: all above `threshold`
   float threshold;
-  int slice;        // scores per block, a multiple of 32
-  int cached;       // 1: the slice is kept in shared memory
-  uint32_t* range;  // {max of ~key, max of key} of all scores, left at zero; null: to be found
+  SelectPlan plan;
+  bool range_known;  // state->range, left at zero
+  SelectState* state;
   int32_t* index;
   int32_t* count;  // or null
 };
 
 struct SelectShared {
-  uint32_t histogram[2][kBins];             // used in turns: others may still read the last one
-  uint32_t mine[kCandidates];               // keys that this block found
-  uint32_t all[kCandidates];                // keys of all blocks
-  uint32_t exchange[2][kClusterBlocks][2];  // a pair of every block; one array per use, as others may lag behind
-  uint32_t warp[kSelectWarps][2];
+  alignas(16) uint32_t histogram[kBins];
+  alignas(16) uint32_t list[kCandidates];  // candidates of all blocks, in whatever order
+  bool from_before[kCandidates];           // of blocks before this one
+  uint32_t listed;
+  uint32_t warp[2][kSelectWarps][2];  // used in turns: others may still read the last one
   uint32_t found[3];
-  uint32_t taken;  // entries of `mine`
+  uint32_t above_before, inside_before, above_total;
+  uint32_t tag;
 };
 
-template <int Blocks>
-__device__ __forceinline__ int block_of_cluster() {
-#if __CUDA_ARCH__ >= 900
-  if constexpr (Blocks > 1) return static_cast<int>(ptx::cluster_rank());
-#endif
-  return 0;
-}
-
-template <int Blocks>
-__device__ __forceinline__ void sync_blocks() {
-#if __CUDA_ARCH__ >= 900
-  if constexpr (Blocks > 1) ptx::cluster_sync();
-#endif
-  if constexpr (Blocks == 1) __syncthreads();
-}
-
-// Makes the pair of every block known to every block. Thread 0's values count.
-template <int Blocks>
-__device__ __forceinline__ void exchange_pair(uint32_t (&pairs)[kClusterBlocks][2], int rank, uint32_t a, uint32_t b) {
-  if (threadIdx.x == 0) {
-#if __CUDA_ARCH__ >= 900
-    if constexpr (Blocks > 1) {
-      const uint32_t mine = ptx::shared_address(&pairs[rank][0]);
-      for (int block = 0; block < Blocks; ++block) {
-        ptx::cluster_store(ptx::cluster_address(mine, block), a);
-        ptx::cluster_store(ptx::cluster_address(mine + 4, block), b);
-      }
-    } else
-#endif
-    {
-      pairs[rank][0] = a, pairs[rank][1] = b;
-    }
-  }
-  sync_blocks<Blocks>();
-}
-
-// The slice of this block: keys by position within it.
-struct Slice {
-  const uint32_t* cache;  // null: read the scores again
-  const float* scores;
-  int first, length;
-  __device__ __forceinline__ uint32_t key(int i) const {
-    return cache != nullptr ? cache[i] : key_of(__ldcg(scores + first + i));
-  }
-};
-
-// Smallest and largest key of all slices, from those of this thread.
-template <int Blocks>
-__device__ void key_range(SelectShared& s, int rank, uint32_t& low, uint32_t& high) {
-  low = __reduce_min_sync(0xffffffffu, low), high = __reduce_max_sync(0xffffffffu, high);
-  if ((threadIdx.x & 31) == 0) s.warp[threadIdx.x >> 5][0] = low, s.warp[threadIdx.x >> 5][1] = high;
-  __syncthreads();
-  for (int w = 0; w < kSelectWarps; ++w) low = min(low, s.warp[w][0]), high = max(high, s.warp[w][1]);
-  exchange_pair<Blocks>(s.exchange[0], rank, low, high);
-  for (int b = 0; b < Blocks; ++b) low = min(low, s.exchange[0][b][0]), high = max(high, s.exchange[0][b][1]);
-}
-
-// Word `word` of block `block`'s copy of a shared array.
-template <int Blocks>
-__device__ __forceinline__ uint32_t read_block(const uint32_t* array, int word, int block) {
-#if __CUDA_ARCH__ >= 900
-  if constexpr (Blocks > 1) {
-    return ptx::cluster_load(ptx::cluster_address(ptx::shared_address(array + word), static_cast<uint32_t>(block)));
-  }
-#endif
-  return array[word];
-}
-
-// The bin that holds the `need`-th largest key: found = {bin, keys above it, keys in it}. Every block adds up all
-// histograms for itself.
-template <int Blocks>
-__device__ void find_bin(SelectShared& s, const uint32_t* histogram, uint32_t need) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  uint32_t counts[kBinsPerThread] = {}, sum = 0;
-#pragma unroll
-  for (int block = 0; block < Blocks; ++block) {
-#pragma unroll
-    for (int i = 0; i < kBinsPerThread; ++i) {
-      counts[i] += read_block<Blocks>(histogram, thread * kBinsPerThread + i, block);
-    }
-  }
-  for (int i = 0; i < kBinsPerThread; ++i) sum += counts[i];
-  uint32_t suffix = sum;  // of this lane and those above it
-#pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    const uint32_t other = __shfl_down_sync(0xffffffffu, suffix, step);
-    if (lane + step < 32) suffix += other;
-  }
-  if (lane == 0) s.warp[warp][0] = suffix;
-  __syncthreads();
-  uint32_t above = suffix - sum;
-  for (int w = warp + 1; w < kSelectWarps; ++w) above += s.warp[w][0];
-#pragma unroll
-  for (int i = kBinsPerThread - 1; i >= 0; --i) {
-    if (above < need && need <= above + counts[i]) {
-      s.found[0] = static_cast<uint32_t>(thread * kBinsPerThread + i), s.found[1] = above, s.found[2] = counts[i];
-    }
-    above += counts[i];
-  }
-  __syncthreads();
-}
+__device__ __forceinline__ uint32_t tag_of(unsigned long long word) { return static_cast<uint32_t>(word >> 32); }
 
 // What is taken: keys above `high`, and the first `need` in order of position of those in low .. high.
 struct Threshold {
   uint32_t low, high, need;
+  __device__ __forceinline__ bool inside(uint32_t key) const { return key >= low && key <= high; }
 };
 
-// The end of the search when at most kCandidates keys lie in low .. high: every block gathers them all, in whatever
-// order, and finds the need-th largest by counting, so the order does not matter.
-template <int Blocks>
-__device__ void settle(SelectShared& s, const Slice& slice, Threshold& t) {
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread == 0) s.taken = 0;
-  __syncthreads();
-  for (int i = thread; i < slice.length; i += kSelectThreads) {
-    const uint32_t key = slice.key(i);
-    if (key >= t.low && key <= t.high) s.mine[atomicAdd(&s.taken, 1u)] = key;
+// The scores of this thread: per_thread of them, 32 apart; those of a warp and of a block are neighbours.
+struct Mine {
+  const float* scores;
+  uint32_t first, n;  // positions may lie past n
+  int count;
+  uint32_t low = 0, high = 0xffffffffu;  // keys are clamped: a range that left one out would have all wait for it
+  uint32_t kept[kKept];
+
+  __device__ explicit Mine(const SelectParams& p)
+      : scores(p.scores),
+        first((blockIdx.x * kSelectThreads + (threadIdx.x & ~31u)) * static_cast<uint32_t>(p.plan.per_thread) +
+              (threadIdx.x & 31)),
+        n(static_cast<uint32_t>(p.n)),
+        count(p.plan.per_thread) {}
+  __device__ __forceinline__ bool exists(int j) const { return first + j * 32 < n; }
+  __device__ __forceinline__ uint32_t read(int j) const {
+    return exists(j) ? min(max(key_of(__ldcg(scores + first + j * 32)), low), high) : 0;
   }
-  sync_blocks<Blocks>();
-  // Warp w fetches the keys of block w % Blocks, so that all blocks are read at once.
-  uint32_t counts[Blocks], total = 0, before = 0, theirs = 0;
-  const int from = (thread >> 5) % Blocks;
+  __device__ __forceinline__ void keep() {
 #pragma unroll
-  for (int block = 0; block < Blocks; ++block) counts[block] = read_block<Blocks>(&s.taken, 0, block);
+    for (int j = 0; j < kKept; ++j) kept[j] = j < count ? read(j) : 0;
+  }
+  // body(position, key, whether it exists), by all lanes together, in ascending order of position.
+  template <typename Body>
+  __device__ __forceinline__ void each(const Body& body) const {
 #pragma unroll
-  for (int block = 0; block < Blocks; ++block) {
-    if (block == from) before = total, theirs = counts[block];
-    total += counts[block];
-  }
-  for (uint32_t i = thread / (32 * Blocks) * 32 + (thread & 31); i < theirs; i += kSelectThreads / Blocks) {
-    s.all[before + i] = read_block<Blocks>(s.mine, static_cast<int>(i), from);
-  }
-  for (uint32_t i = total + threadIdx.x; i < total + 4 && i < kCandidates; i += kSelectThreads) s.all[i] = 0;
-  if (thread == 0) s.found[0] = 0xffffffffu;
-  __syncthreads();
-  // The need-th largest is the smallest key with fewer than `need` above it. (Padding, key 0, is above nothing.)
-  uint32_t smallest = 0xffffffffu, its_above = 0;
-  bool any = false;
-  const uint4* all = reinterpret_cast<const uint4*>(s.all);
-  for (uint32_t i = threadIdx.x; i < total; i += kSelectThreads) {
-    const uint32_t key = s.all[i];
-    uint32_t above = 0;
-#pragma unroll 4
-    for (uint32_t j = 0; j < (total + 3) / 4; ++j) {
-      const uint4 other = all[j];
-      above += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
+    for (int j = 0; j < kKept; ++j) {
+      if (j < count) body(first + j * 32, kept[j], exists(j));
     }
-    if (above < t.need && key <= smallest) smallest = key, its_above = above, any = true;
+    for (int j = kKept; j < count; ++j) body(first + j * 32, read(j), exists(j));
   }
-  atomicMin(&s.found[0], smallest);
-  __syncthreads();
-  if (any && s.found[0] == smallest) s.found[1] = its_above;
-  __syncthreads();
-  t.low = t.high = s.found[0];
-  t.need -= s.found[1];
+};
+
+// Two counts: keys above the range, keys inside.
+struct Counts {
+  uint32_t above = 0, inside = 0;
+};
+
+// Of the warps before this one (`before`) and of the whole block, from those of this warp.
+struct BlockCounts {
+  Counts before, all;
+  __device__ __forceinline__ BlockCounts(const uint32_t (&warps)[kSelectWarps][2]) {
+    const uint32_t lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    const uint32_t above = lane < kSelectWarps ? warps[lane][0] : 0, inside = lane < kSelectWarps ? warps[lane][1] : 0;
+    before.above = __reduce_add_sync(kFullWarp, lane < warp ? above : 0);
+    before.inside = __reduce_add_sync(kFullWarp, lane < warp ? inside : 0);
+    all.above = __reduce_add_sync(kFullWarp, above), all.inside = __reduce_add_sync(kFullWarp, inside);
+  }
+};
+
+__device__ __forceinline__ void count_warp(uint32_t (&warps)[kSelectWarps][2], const Mine& mine, const Threshold& t) {
+  Counts c;
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    c.above += __popc(__ballot_sync(kFullWarp, exists && key > t.high));
+    c.inside += __popc(__ballot_sync(kFullWarp, exists && t.inside(key)));
+  });
+  if ((threadIdx.x & 31) == 0) warps[threadIdx.x >> 5][0] = c.above, warps[threadIdx.x >> 5][1] = c.inside;
 }
 
-// Narrows low .. high, the range of all keys, down to the k-th largest.
-template <int Blocks>
-__device__ Threshold find_threshold(SelectShared& s, const Slice& slice, uint32_t low, uint32_t high, uint32_t k) {
-  Threshold t{low, high, k};
-  for (int turn = 0; t.low != t.high; turn ^= 1) {
-    const int bits = 32 - __clz(t.high - t.low);
-    const int shift = bits > kBinBits ? bits - kBinBits : 0;
-    uint32_t* histogram = s.histogram[turn];
-    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads) histogram[bin] = 0;
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
-      const uint32_t key = slice.key(i);
-      if (key >= t.low && key <= t.high) atomicAdd(&histogram[(key - t.low) >> shift], 1u);
+// Adds this block's keys in t.low .. t.high to the histogram of all blocks. Counting in shared memory first bounds how
+// often one address is added to, whatever the keys are.
+__device__ void add_histogram(SelectShared& s, uint32_t* histogram, const Mine& mine, const Threshold& t, int shift) {
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    if (exists && t.inside(key)) atomicAdd(&s.histogram[(key - t.low) >> shift], 1u);
+  });
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < kBinsPerThread; ++i) {
+    const int bin = i * kSelectThreads + static_cast<int>(threadIdx.x);
+    const uint32_t count = s.histogram[bin];
+    if (count != 0) atomicAdd(histogram + bin, count), s.histogram[bin] = 0;
+  }
+}
+
+// The bin that holds the `need`-th largest of `total` keys: found = {bin, keys above it, keys in it}. The histogram
+// only grows, so it is complete once it holds `total` keys.
+__device__ void find_bin(SelectShared& s, const uint32_t* histogram, uint32_t total, uint32_t need) {
+  const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+  uint32_t counts[kBinsPerThread], sum, warp_sum, above, seen;
+  int turn = 0;
+  do {
+    sum = 0;
+#pragma unroll
+    for (int i = 0; i < kBinsPerThread; i += 4) {
+      const uint4 v = ptx::load_words(histogram + thread * kBinsPerThread + i);
+      counts[i] = v.x, counts[i + 1] = v.y, counts[i + 2] = v.z, counts[i + 3] = v.w;
     }
-    sync_blocks<Blocks>();
-    find_bin<Blocks>(s, histogram, t.need);
-    t.need -= s.found[1];
-    const uint32_t bottom = t.low + (s.found[0] << shift), inside = s.found[2];
-    t.high = min(t.high, bottom + ((1u << shift) - 1u));
-    t.low = bottom;
-    if (t.need == inside || shift == 0) break;  // the whole bin is taken, or its keys are equal
-    if (inside <= kCandidates) {
-      settle<Blocks>(s, slice, t);
+#pragma unroll
+    for (int i = 0; i < kBinsPerThread; ++i) sum += counts[i];
+    warp_sum = __reduce_add_sync(kFullWarp, sum);
+    if (lane == 0) s.warp[turn][warp][0] = warp_sum;
+    __syncthreads();
+    const uint32_t other = lane < kSelectWarps ? s.warp[turn][lane][0] : 0;
+    seen = __reduce_add_sync(kFullWarp, other);
+    above = __reduce_add_sync(kFullWarp, lane > warp ? other : 0);
+    turn ^= 1;
+  } while (seen != total);
+  if (above < need && need <= above + warp_sum) {
+    uint32_t suffix = sum;  // of this lane and those above it
+#pragma unroll
+    for (int step = 1; step < 32; step *= 2) {
+      const uint32_t other = __shfl_down_sync(kFullWarp, suffix, step);
+      if (lane + step < 32) suffix += other;
+    }
+    above += suffix - sum;
+#pragma unroll
+    for (int i = kBinsPerThread - 1; i >= 0; --i) {
+      if (above < need && need <= above + counts[i]) {
+        s.found[0] = thread * kBinsPerThread + i, s.found[1] = above, s.found[2] = counts[i];
+      }
+      above += counts[i];
+    }
+  }
+  __syncthreads();
+}
+
+// What find_range() leaves.
+struct Search {
+  Threshold t;
+  int levels;         // histograms that were used
+  uint32_t unsorted;  // keys in t.low .. t.high if it takes their order to tell which of them are taken; else 0
+};
+
+// Narrows the range of all keys down to the bin of the k-th largest, until few enough keys are in it, all are taken, or
+// all are equal.
+__device__ Search find_range(SelectShared& s, const SelectParams& p, const Mine& mine) {
+  Search r{{mine.low, mine.high, static_cast<uint32_t>(p.k)}, 0, 0};
+  uint32_t total = static_cast<uint32_t>(p.n);
+  while (r.t.low != r.t.high) {
+    const int bits = 32 - __clz(static_cast<int>(r.t.high - r.t.low));
+    const int shift = bits > kBinBits ? bits - kBinBits : 0;
+    uint32_t* histogram = p.state->histogram[r.levels++];
+    add_histogram(s, histogram, mine, r.t, shift);
+    find_bin(s, histogram, total, r.t.need);
+    r.t.need -= s.found[1];
+    total = s.found[2];
+    const uint32_t bottom = r.t.low + (s.found[0] << shift);
+    r.t.high = bottom + min(r.t.high - bottom, (1u << shift) - 1u);
+    r.t.low = bottom;
+    if (r.t.need == total || shift == 0) break;
+    if (total <= kCandidates) {
+      r.unsorted = total;
       break;
     }
   }
-  return t;
+  return r;
 }
 
-// Writes the positions in ascending order: each warp of each block has a contiguous range of scores.
-template <int Blocks>
-__device__ void compact(SelectShared& s, const SelectParams& p, const Slice& slice, int rank, const Threshold& t) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  const int range = (slice.length + kSelectThreads - 1) / kSelectThreads * 32;
-  const int begin = warp * range, end = min(begin + range, slice.length);
-  uint32_t above = 0, equal = 0;
-  for (int i = begin + lane; i < begin + range; i += 32) {
-    const uint32_t key = i < end ? slice.key(i) : 0;
-    above += __popc(__ballot_sync(0xffffffffu, i < end && key > t.high));
-    equal += __popc(__ballot_sync(0xffffffffu, i < end && key <= t.high && key >= t.low));
-  }
-  __syncthreads();
-  if (lane == 0) s.warp[warp][0] = above, s.warp[warp][1] = equal;
-  __syncthreads();
-  uint32_t all_above = 0, all_equal = 0;
-  above = equal = 0;
-  for (int w = 0; w < kSelectWarps; ++w) {
-    if (w == warp) above = all_above, equal = all_equal;
-    all_above += s.warp[w][0], all_equal += s.warp[w][1];
-  }
-  exchange_pair<Blocks>(s.exchange[1], rank, all_above, all_equal);
-  for (int b = 0; b < rank; ++b) above += s.exchange[1][b][0], equal += s.exchange[1][b][1];
-  for (int i = begin + lane; i < begin + range; i += 32) {
-    const uint32_t key = i < end ? slice.key(i) : 0;
-    const bool is_above = i < end && key > t.high, is_equal = i < end && key <= t.high && key >= t.low;
-    const uint32_t mask_above = __ballot_sync(0xffffffffu, is_above);
-    const uint32_t mask_equal = __ballot_sync(0xffffffffu, is_equal);
-    const uint32_t before = (1u << lane) - 1u;
-    const uint32_t my_equal = equal + __popc(mask_equal & before);
-    const uint32_t place = above + __popc(mask_above & before) + min(my_equal, t.need);
-    if (is_above || (is_equal && my_equal < t.need)) p.index[place] = slice.first + i;
-    above += __popc(mask_above), equal += __popc(mask_equal);
-  }
-  if (p.count != nullptr && rank == Blocks - 1 && thread == kSelectThreads - 1) {
-    *p.count = static_cast<int32_t>(above + min(equal, t.need));
-  }
+// Tells all blocks this one's counts, and its keys in the range if they are to be compared.
+__device__ void publish(SelectShared& s, const SelectParams& p, const Mine& mine, const Search& r,
+                        const BlockCounts& counts) {
+  uint64_t* packet = p.state->packet[blockIdx.x];
+  if (threadIdx.x < 2) ptx::store_word(packet + threadIdx.x, s.tag, threadIdx.x == 0 ? counts.all.above : counts.all.inside);
+  if (r.unsorted == 0 || counts.all.inside == 0) return;
+  uint32_t place = counts.before.inside;
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    const bool inside = exists && r.t.inside(key);
+    const uint32_t mask = __ballot_sync(kFullWarp, inside);
+    if (inside) ptx::store_word(packet + 2 + place + __popc(mask & ((1u << (threadIdx.x & 31)) - 1u)), s.tag, key);
+    place += __popc(mask);
+  });
 }
 
-template <int Blocks>
-__global__ void __launch_bounds__(kSelectThreads, 1) select_kernel(const SelectParams p) {
+// Waits for the packets of all blocks. Four threads read one, two words at a time, the first ones before it is known
+// whether they count.
+__device__ void gather(SelectShared& s, const SelectParams& p, bool unsorted) {
+  const uint32_t block = threadIdx.x >> 2, part = threadIdx.x & 3, lane = threadIdx.x & 31;
+  const bool exists = block < gridDim.x, before = block < blockIdx.x;
+  const uint64_t* packet = p.state->packet[exists ? block : 0];
+  const uint32_t tag = s.tag;
+  ulonglong2 pair = ptx::load_pair(packet + 2 * part);
+  if (exists && part == 0) {
+    while (tag_of(pair.x) != tag || tag_of(pair.y) != tag) pair = ptx::load_pair(packet);
+  }
+  const auto above = exists && part == 0 ? static_cast<uint32_t>(pair.x) : 0;
+  uint32_t inside = exists && part == 0 ? static_cast<uint32_t>(pair.y) : 0;
+  const uint32_t above_before = __reduce_add_sync(kFullWarp, before ? above : 0);
+  const uint32_t inside_before = __reduce_add_sync(kFullWarp, before ? inside : 0);
+  const uint32_t above_total = __reduce_add_sync(kFullWarp, above);
+  if (lane == 0 && above_total + inside_before != 0) {
+    atomicAdd(&s.above_before, above_before), atomicAdd(&s.inside_before, inside_before);
+    atomicAdd(&s.above_total, above_total);
+  }
+  inside = __shfl_sync(kFullWarp, inside, lane & ~3u);
+  if (unsorted && exists) {
+    for (uint32_t i = part == 0 ? 4 : part; 2 * (i - 1) < inside; i += 4) {
+      const uint32_t at = 2 * (i - 1);
+      const bool both = at + 1 < inside;
+      if (i >= 4) pair = ptx::load_pair(packet + 2 * i);
+      while (tag_of(pair.x) != tag || (both && tag_of(pair.y) != tag)) pair = ptx::load_pair(packet + 2 * i);
+      const uint32_t to = atomicAdd(&s.listed, both ? 2u : 1u);
+      s.list[to] = static_cast<uint32_t>(pair.x), s.from_before[to] = before;
+      if (both) s.list[to + 1] = static_cast<uint32_t>(pair.y), s.from_before[to + 1] = before;
+    }
+  }
+  __syncthreads();
+}
+
+// Finds the need-th largest of the candidates by counting, so their order in the list does not matter: eight lanes for
+// each candidate. The range becomes that key, and the candidates of blocks before join the sums.
+__device__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
+  const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5, eighth = lane & 7;
+  const uint4* list = reinterpret_cast<const uint4*>(s.list);  // zero, which is above nothing, past the candidates
+  for (uint32_t base = warp * 4; base < candidates; base += kSelectThreads / 8) {
+    const uint32_t key = s.list[base + (lane >> 3)];
+    uint32_t counts = 0;  // keys above in the lower half, keys above or equal in the upper
+    for (uint32_t i = eighth; i * 4 < candidates; i += 8) {
+      const uint4 other = list[i];
+      counts += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
+      counts += ((other.x >= key) + (other.y >= key) + (other.z >= key) + (other.w >= key)) << 16;
+    }
+#pragma unroll
+    for (int step = 4; step > 0; step /= 2) counts += __shfl_xor_sync(kFullWarp, counts, step);
+    const uint32_t above = counts & 0xffffu;
+    if (eighth == 0 && base + (lane >> 3) < candidates && above < t.need && t.need <= counts >> 16) {
+      s.found[0] = key, s.found[1] = above;  // equal keys write the same
+    }
+  }
+  if (thread == 0) s.inside_before = 0;
+  __syncthreads();
+  t.low = t.high = s.found[0];
+  t.need -= s.found[1];
+  const bool counts = thread < candidates && s.from_before[thread];
+  const uint32_t above = __popc(__ballot_sync(kFullWarp, counts && s.list[thread] > t.high));
+  const uint32_t equal = __popc(__ballot_sync(kFullWarp, counts && s.list[thread] == t.high));
+  if (lane == 0 && above + equal != 0) atomicAdd(&s.above_before, above), atomicAdd(&s.inside_before, equal);
+}
+
+// Writes this block's positions in ascending order.
+__device__ void write_positions(const SelectShared& s, const SelectParams& p, const Mine& mine, const Threshold& t,
+                                const BlockCounts& counts) {
+  uint32_t above = s.above_before + counts.before.above, inside = s.inside_before + counts.before.inside;
+  const uint32_t lanes_before = (1u << (threadIdx.x & 31)) - 1u;
+  mine.each([&](uint32_t position, uint32_t key, bool exists) {
+    const bool is_above = exists && key > t.high, is_inside = exists && t.inside(key);
+    const uint32_t mask_above = __ballot_sync(kFullWarp, is_above);
+    const uint32_t mask_inside = __ballot_sync(kFullWarp, is_inside);
+    const uint32_t my_inside = inside + __popc(mask_inside & lanes_before);
+    const uint32_t place = above + __popc(mask_above & lanes_before) + min(my_inside, t.need);
+    if (is_above || (is_inside && my_inside < t.need)) p.index[place] = static_cast<int32_t>(position);
+    above += __popc(mask_above), inside += __popc(mask_inside);
+  });
+}
+
+// Every block has published, so none reads the histograms, the range or the launch's number any more.
+__device__ void reset_state(const SelectParams& p, int levels) {
+  for (uint32_t i = blockIdx.x * kSelectThreads + threadIdx.x; i < static_cast<uint32_t>(levels * kBins);
+       i += gridDim.x * kSelectThreads) {
+    (&p.state->histogram[0][0])[i] = 0;
+  }
+  if (blockIdx.x != 0) return;
+  if (threadIdx.x < 2) p.state->range[threadIdx.x] = 0;
+  if (threadIdx.x == 2) ++p.state->launches;
+}
+
+__global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectParams p) {
   __shared__ SelectShared s;
-  extern __shared__ uint32_t cache[];
+  const uint32_t thread = threadIdx.x;
+  for (uint32_t i = thread; i < kBins; i += kSelectThreads) s.histogram[i] = 0;
+  if (thread < kCandidates) s.list[thread] = 0;
+  if (thread == 0) s.listed = s.above_before = s.inside_before = s.above_total = 0;
+  __syncthreads();
   wait_for_dependencies();
-  const int rank = block_of_cluster<Blocks>();
-  Slice slice{nullptr, p.scores, min(rank * p.slice, p.n), 0};
-  slice.length = min(p.slice, p.n - slice.first);
-  uint32_t low = 0xffffffffu, high = 0;
-#pragma unroll 16
-  for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
-    const uint32_t key = slice.key(i);
-    if (p.cached != 0) cache[i] = key;
-    low = min(low, key), high = max(high, key);
-  }
-  if (p.cached != 0) slice.cache = cache;
-  Threshold t{0xffffffffu, 0, 0};
+  Mine mine(p);
+  if (p.range_known) mine.low = ~__ldcg(p.state->range), mine.high = __ldcg(p.state->range + 1);
+  mine.keep();
+  if (thread == 0) s.tag = __ldcg(&p.state->launches) + 1;
+  Search r{{0xffffffffu, 0, 0}, 0, 0};
   if (p.k > 0) {
-    if (p.range != nullptr) {
-      low = ~__ldcg(p.range), high = __ldcg(p.range + 1);
-      __syncthreads();
-    } else {
-      key_range<Blocks>(s, rank, low, high);
-    }
-    t = find_threshold<Blocks>(s, slice, low, high, static_cast<uint32_t>(p.k));
+    r = find_range(s, p, mine);
   } else {
-    t.high = key_of(p.threshold);  // low stays above it: nothing else is taken
-    __syncthreads();
+    r.t.high = key_of(p.threshold);  // low stays above it: nothing else is taken
   }
-  compact<Blocks>(s, p, slice, rank, t);
-  // Every block has read the range: all met in compact().
-  if (p.range != nullptr && rank == 0 && threadIdx.x < 2) p.range[threadIdx.x] = 0;
-}
-
-// ---- attention groups ---------------------------------------------------------------------------------------------
-
-struct GroupParams {
-  const float* partial;  // [splits, batch, groups]
-  int splits, groups, top_k;
-  int64_t batch;
-  float* scores;   // [batch, groups]
-  int32_t* index;  // [batch, top_k]
-};
-
-// One block per sequence: scores = sum over splits, then each group counts those that come before it. Dynamic shared
-// memory: the keys, room for a multiple of eight.
-template <int Threads>
-__global__ void __launch_bounds__(Threads, 1) group_select_kernel(const GroupParams p) {
-  extern __shared__ uint32_t keys[];
-  __shared__ float part[Threads];
-  __shared__ int warp_count[Threads / 32];
-  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * p.groups;
-  const int64_t split_stride = p.batch * p.groups;
-  // Few groups: several threads share the splits of one. Part i takes splits i, i + parts, ...; a fixed order.
-  const int width = min((p.groups + 31) / 32 * 32, Threads), parts = Threads / width;
-  const int column = thread % width, mine = thread / width;
-  wait_for_dependencies();
-  for (int base = 0; base < p.groups; base += width) {
-    const int group = base + column;
-    float sum = 0;
-    if (group < p.groups && mine < parts) {
-#pragma unroll 8
-      for (int split = mine; split < p.splits; split += parts) {
-        sum += __ldcg(p.partial + split * split_stride + row + group);
-      }
-    }
-    part[thread] = sum;
+  count_warp(s.warp[0], mine, r.t);
+  __syncthreads();
+  BlockCounts counts(s.warp[0]);
+  publish(s, p, mine, r, counts);
+  gather(s, p, r.unsorted != 0);
+  if (r.unsorted != 0) {
+    settle(s, r.t, r.unsorted);
+    count_warp(s.warp[1], mine, r.t);
     __syncthreads();
-    if (thread < width && group < p.groups) {
-      for (int i = 1; i < parts; ++i) sum += part[i * width + column];
-      keys[group] = key_of(sum);
-      p.scores[row + group] = sum;
-    }
-    __syncthreads();
+    counts = BlockCounts(s.warp[1]);
   }
-  int taken = 0;
-  for (int base = 0; base < p.groups; base += Threads) {
-    const int group = base + thread;
-    bool selected = false;
-    if (group < p.groups) {
-      const uint32_t key = keys[group];
-      int before = 0;
-#pragma unroll 8
-      for (int other = 0; other < p.groups; ++other) {
-        before += keys[other] > key || (keys[other] == key && other < group);
-      }
-      selected = before < p.top_k;
-    }
-    const uint32_t mask = __ballot_sync(0xffffffffu, selected);
-    if (lane == 0) warp_count[warp] = __popc(mask);
-    __syncthreads();
-    int place = taken;
-    for (int w = 0; w < Threads / 32; ++w) {
-      if (w < warp) place += warp_count[w];
-      taken += warp_count[w];
-    }
-    place += __popc(mask & ((1u << lane) - 1u));
-    if (selected) p.index[static_cast<int64_t>(blockIdx.x) * p.top_k + place] = group;
-    __syncthreads();
-  }
+  write_positions(s, p, mine, r.t, counts);
+  if (p.count != nullptr && blockIdx.x == 0 && thread == 0) *p.count = static_cast<int32_t>(s.above_total);
+  reset_state(p, r.levels);
 }
 
 }  // namespace polar::cuda::router

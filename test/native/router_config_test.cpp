@@ -1,5 +1,6 @@
 // How the CUDA routers cut their work, on the limits of real devices; needs neither a GPU nor a toolkit.
 #include "../../cuda/kernels/router_config.h"
+#include "../../cuda/kernels/router_select_config.h"
 
 #include "check.h"
 
@@ -88,4 +89,21 @@ TEST("router config: kernels know k where every split has all 1024, or whole lin
 
 TEST("router config: a device with 48 KB of shared memory is seen to be too small") {
   CHECK(plan_whole_k(36864, 1024, 64, 80, 49152).stages < 2);
+}
+
+TEST("router config: a selection takes one score per thread and at most one block per SM") {
+  CHECK_EQ(plan_select(36864, 132).blocks, 72);
+  CHECK_EQ(plan_select(36864, 132).per_thread, 1);
+  CHECK_EQ(plan_select(1, 132).blocks, 1);
+  CHECK_EQ(plan_select(36864, 40).blocks, 36);
+  CHECK_EQ(plan_select(36864, 40).per_thread, 2);
+  for (const int sms : {1, 20, 108, 132, 200}) {
+    for (const int64_t n : {1, 511, 512, 513, 11008, 36864, 65536, 65537, 300007, 2147483647}) {
+      const SelectPlan p = plan_select(n, sms);
+      CHECK(p.blocks >= 1 && p.blocks <= sms && p.blocks <= kMaxSelectBlocks);
+      const int64_t block = int64_t{kSelectThreads} * p.per_thread;
+      CHECK(block * p.blocks >= n);
+      CHECK(block * (p.blocks - 1) < n);
+    }
+  }
 }

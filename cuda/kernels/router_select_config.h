@@ -1,0 +1,46 @@
+// How the selection over neurons is cut up: pure functions of sizes and device facts.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "router_config.h"
+
+namespace polar::cuda::router {
+
+inline constexpr int kSelectThreads = 512;
+inline constexpr int kMaxSelectBlocks = 128;  // a block's packet is read by four threads of every other block
+inline constexpr int kBinBits = 12;
+inline constexpr int kBins = 1 << kBinBits;
+inline constexpr int kLevels = 3;  // histograms that 32 bits of key take at most
+static_assert(kBinBits * kLevels >= 32);
+inline constexpr int kCandidates = 256;  // so few keys left are compared with each other instead
+static_assert(kSelectThreads >= 4 * kMaxSelectBlocks && kSelectThreads >= kCandidates);
+
+// What a block tells all others: how many of its keys are taken for certain, how many may be, and which those are.
+// Every word carries the number of the launch in its upper half, so whoever finds that there need not wait for anything
+// else. [total of one launch: at most kCandidates candidates]
+inline constexpr int kPacketWords = 2 + kCandidates;
+
+// In the workspace, zero before the first launch. A launch leaves it ready for the next.
+struct SelectState {
+  alignas(256) uint32_t range[2];  // {max of ~key, max of key} of all scores where a kernel before found it
+  uint32_t launches;
+  alignas(256) uint32_t histogram[kLevels][kBins];  // zero between launches
+  alignas(256) uint64_t packet[kMaxSelectBlocks][kPacketWords];
+};
+
+struct SelectPlan {
+  int blocks;
+  int per_thread;  // scores; a block has kSelectThreads * per_thread neighbouring ones
+};
+
+// One score per thread as long as there are enough SMs. Blocks wait for each other, so all must fit on the device at
+// once: at most one per SM.
+constexpr SelectPlan plan_select(int64_t n, int sm_count) {
+  const int64_t most = sm_count < kMaxSelectBlocks ? sm_count : kMaxSelectBlocks;
+  const int64_t per_thread = divide_up(n, most * kSelectThreads);
+  return {static_cast<int>(divide_up(n, per_thread * kSelectThreads)), static_cast<int>(per_thread)};
+}
+
+}  // namespace polar::cuda::router
