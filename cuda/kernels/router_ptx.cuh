@@ -55,12 +55,9 @@ __device__ __forceinline__ void copy_bulk(uint32_t destination, const void* sour
 #endif
 
 // Relaxed: these words depend on no others. [ld, st: single 32- and 64-bit words are never torn]
-__device__ __forceinline__ uint4 load_words(const uint32_t* from) {
-  uint4 v;
-  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(from)
-               : "memory");
+__device__ __forceinline__ uint2 load_words(const uint32_t* from) {
+  uint2 v;
+  asm volatile("ld.relaxed.gpu.global.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from) : "memory");
   return v;
 }
 __device__ __forceinline__ ulonglong2 load_pair(const uint64_t* from) {

@@ -14,10 +14,9 @@
 namespace polar::cuda::router {
 
 inline constexpr int kSelectWarps = kSelectThreads / 32;
-inline constexpr int kBinsPerThread = kBins / kSelectThreads;
-inline constexpr int kKept = 4;  // scores per thread that stay in registers; further ones are read again
+inline constexpr int kWordsPerThread = kWords / kSelectThreads;
 inline constexpr uint32_t kFullWarp = 0xffffffffu;
-static_assert(kSelectWarps <= 32 && kBinsPerThread % 4 == 0);
+static_assert(kSelectWarps <= 32 && kWordsPerThread == 2);
 
 struct SelectParams {
   const float* scores;  // [n]
@@ -32,11 +31,12 @@ struct SelectParams {
 };
 
 struct SelectShared {
-  alignas(16) uint32_t histogram[kBins];
+  uint32_t histogram[kWords];
+  uint32_t keys[kKept][kSelectThreads];
   alignas(16) uint32_t list[kCandidates];  // candidates of all blocks, in whatever order
   bool from_before[kCandidates];           // of blocks before this one
-  uint32_t listed;
-  uint32_t warp[2][kSelectWarps][2];  // used in turns: others may still read the last one
+  uint32_t listed, published;
+  uint32_t warp[2][kSelectWarps];  // used in turns: others may still read the last one
   uint32_t found[3];
   uint32_t above_before, inside_before, above_total;
   uint32_t tag;
@@ -53,96 +53,75 @@ struct Threshold {
 // The scores of this thread: per_thread of them, 32 apart; those of a warp and of a block are neighbours.
 struct Mine {
   const float* scores;
+  uint32_t* kept;
   uint32_t first, n;  // positions may lie past n
   int count;
   uint32_t low = 0, high = 0xffffffffu;  // keys are clamped: a range that left one out would have all wait for it
-  uint32_t kept[kKept];
 
-  __device__ explicit Mine(const SelectParams& p)
+  __device__ Mine(const SelectParams& p, SelectShared& s)
       : scores(p.scores),
+        kept(&s.keys[0][threadIdx.x]),
         first((blockIdx.x * kSelectThreads + (threadIdx.x & ~31u)) * static_cast<uint32_t>(p.plan.per_thread) +
               (threadIdx.x & 31)),
         n(static_cast<uint32_t>(p.n)),
         count(p.plan.per_thread) {}
-  __device__ __forceinline__ bool exists(int j) const { return first + j * 32 < n; }
-  __device__ __forceinline__ uint32_t read(int j) const {
-    return exists(j) ? min(max(key_of(__ldcg(scores + first + j * 32)), low), high) : 0;
+  __device__ __forceinline__ uint32_t position(int j) const { return first + static_cast<uint32_t>(j) * 32; }
+  __device__ __forceinline__ float score(int j) const {
+    return j < count && position(j) < n ? __ldcg(scores + position(j)) : 0.0f;
   }
+  __device__ __forceinline__ uint32_t clamped(float score) const { return min(max(key_of(score), low), high); }
   __device__ __forceinline__ void keep() {
-#pragma unroll
-    for (int j = 0; j < kKept; ++j) kept[j] = j < count ? read(j) : 0;
+    for (int j = 0; j < min(count, kKept); j += 4) {
+      const float a = score(j), b = score(j + 1), c = score(j + 2), d = score(j + 3);
+      kept[j * kSelectThreads] = clamped(a), kept[(j + 1) * kSelectThreads] = clamped(b);
+      kept[(j + 2) * kSelectThreads] = clamped(c), kept[(j + 3) * kSelectThreads] = clamped(d);
+    }
   }
-  // body(position, key, whether it exists), by all lanes together, in ascending order of position.
+  // body(position, key, whether it exists), by all threads together, in ascending order of position. Not unrolled: this
+  // kernel runs through its code once, and to fetch instructions takes longer than to carry them out.
   template <typename Body>
   __device__ __forceinline__ void each(const Body& body) const {
-#pragma unroll
-    for (int j = 0; j < kKept; ++j) {
-      if (j < count) body(first + j * 32, kept[j], exists(j));
+#pragma unroll 1
+    for (int j = 0; j < count; ++j) {
+      body(position(j), j < kKept ? kept[j * kSelectThreads] : clamped(score(j)), position(j) < n);
     }
-    for (int j = kKept; j < count; ++j) body(first + j * 32, read(j), exists(j));
   }
 };
-
-// Two counts: keys above the range, keys inside.
-struct Counts {
-  uint32_t above = 0, inside = 0;
-};
-
-// Of the warps before this one (`before`) and of the whole block, from those of this warp.
-struct BlockCounts {
-  Counts before, all;
-  __device__ __forceinline__ BlockCounts(const uint32_t (&warps)[kSelectWarps][2]) {
-    const uint32_t lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const uint32_t above = lane < kSelectWarps ? warps[lane][0] : 0, inside = lane < kSelectWarps ? warps[lane][1] : 0;
-    before.above = __reduce_add_sync(kFullWarp, lane < warp ? above : 0);
-    before.inside = __reduce_add_sync(kFullWarp, lane < warp ? inside : 0);
-    all.above = __reduce_add_sync(kFullWarp, above), all.inside = __reduce_add_sync(kFullWarp, inside);
-  }
-};
-
-__device__ __forceinline__ void count_warp(uint32_t (&warps)[kSelectWarps][2], const Mine& mine, const Threshold& t) {
-  Counts c;
-  mine.each([&](uint32_t, uint32_t key, bool exists) {
-    c.above += __popc(__ballot_sync(kFullWarp, exists && key > t.high));
-    c.inside += __popc(__ballot_sync(kFullWarp, exists && t.inside(key)));
-  });
-  if ((threadIdx.x & 31) == 0) warps[threadIdx.x >> 5][0] = c.above, warps[threadIdx.x >> 5][1] = c.inside;
-}
 
 // Adds this block's keys in t.low .. t.high to the histogram of all blocks. Counting in shared memory first bounds how
 // often one address is added to, whatever the keys are.
-__device__ void add_histogram(SelectShared& s, uint32_t* histogram, const Mine& mine, const Threshold& t, int shift) {
+__device__ __forceinline__ void add_histogram(SelectShared& s, uint32_t* histogram, const Mine& mine,
+                                              const Threshold& t, int shift, int packed) {
   mine.each([&](uint32_t, uint32_t key, bool exists) {
-    if (exists && t.inside(key)) atomicAdd(&s.histogram[(key - t.low) >> shift], 1u);
+    if (!exists || !t.inside(key)) return;
+    const uint32_t bin = (key - t.low) >> shift;
+    atomicAdd(&s.histogram[bin >> packed], 1u << (bin & packed) * 16);
   });
   __syncthreads();
 #pragma unroll
-  for (int i = 0; i < kBinsPerThread; ++i) {
-    const int bin = i * kSelectThreads + static_cast<int>(threadIdx.x);
-    const uint32_t count = s.histogram[bin];
-    if (count != 0) atomicAdd(histogram + bin, count), s.histogram[bin] = 0;
+  for (int i = 0; i < kWordsPerThread; ++i) {
+    const int word = i * kSelectThreads + static_cast<int>(threadIdx.x);
+    const uint32_t count = s.histogram[word];
+    if (count != 0) atomicAdd(histogram + word, count), s.histogram[word] = 0;
   }
 }
 
-// The bin that holds the `need`-th largest of `total` keys: found = {bin, keys above it, keys in it}. The histogram
-// only grows, so it is complete once it holds `total` keys.
-__device__ void find_bin(SelectShared& s, const uint32_t* histogram, uint32_t total, uint32_t need) {
+// The bin that holds the `need`-th largest of `total` keys: found = {bin, keys above it, keys in it}. The histogram only
+// grows, so it is complete once it holds `total` keys.
+__device__ __forceinline__ void find_bin(SelectShared& s, const uint32_t* histogram, int packed, uint32_t total,
+                                         uint32_t need) {
   const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
-  uint32_t counts[kBinsPerThread], sum, warp_sum, above, seen;
+  uint32_t counts[2 * kWordsPerThread], sum, warp_sum, above, seen;  // unpacked: only the even ones
   int turn = 0;
   do {
-    sum = 0;
-#pragma unroll
-    for (int i = 0; i < kBinsPerThread; i += 4) {
-      const uint4 v = ptx::load_words(histogram + thread * kBinsPerThread + i);
-      counts[i] = v.x, counts[i + 1] = v.y, counts[i + 2] = v.z, counts[i + 3] = v.w;
-    }
-#pragma unroll
-    for (int i = 0; i < kBinsPerThread; ++i) sum += counts[i];
+    const uint2 v = ptx::load_words(histogram + thread * kWordsPerThread);
+    counts[0] = packed != 0 ? v.x & 0xffffu : v.x, counts[1] = packed != 0 ? v.x >> 16 : 0;
+    counts[2] = packed != 0 ? v.y & 0xffffu : v.y, counts[3] = packed != 0 ? v.y >> 16 : 0;
+    sum = counts[0] + counts[1] + counts[2] + counts[3];
     warp_sum = __reduce_add_sync(kFullWarp, sum);
-    if (lane == 0) s.warp[turn][warp][0] = warp_sum;
+    if (lane == 0) s.warp[turn][warp] = warp_sum;
     __syncthreads();
-    const uint32_t other = lane < kSelectWarps ? s.warp[turn][lane][0] : 0;
+    const uint32_t other = lane < kSelectWarps ? s.warp[turn][lane] : 0;
     seen = __reduce_add_sync(kFullWarp, other);
     above = __reduce_add_sync(kFullWarp, lane > warp ? other : 0);
     turn ^= 1;
@@ -156,9 +135,9 @@ __device__ void find_bin(SelectShared& s, const uint32_t* histogram, uint32_t to
     }
     above += suffix - sum;
 #pragma unroll
-    for (int i = kBinsPerThread - 1; i >= 0; --i) {
+    for (int i = 2 * kWordsPerThread - 1; i >= 0; --i) {
       if (above < need && need <= above + counts[i]) {
-        s.found[0] = thread * kBinsPerThread + i, s.found[1] = above, s.found[2] = counts[i];
+        s.found[0] = (thread * kWordsPerThread * 2 + i) >> (1 - packed), s.found[1] = above, s.found[2] = counts[i];
       }
       above += counts[i];
     }
@@ -175,15 +154,16 @@ struct Search {
 
 // Narrows the range of all keys down to the bin of the k-th largest, until few enough keys are in it, all are taken, or
 // all are equal.
-__device__ Search find_range(SelectShared& s, const SelectParams& p, const Mine& mine) {
+__device__ __forceinline__ Search find_range(SelectShared& s, const SelectParams& p, const Mine& mine) {
   Search r{{mine.low, mine.high, static_cast<uint32_t>(p.k)}, 0, 0};
   uint32_t total = static_cast<uint32_t>(p.n);
+  const int packed = p.n <= kMostPacked ? 1 : 0, bin_bits = kWordBits + packed;
   while (r.t.low != r.t.high) {
     const int bits = 32 - __clz(static_cast<int>(r.t.high - r.t.low));
-    const int shift = bits > kBinBits ? bits - kBinBits : 0;
+    const int shift = bits > bin_bits ? bits - bin_bits : 0;
     uint32_t* histogram = p.state->histogram[r.levels++];
-    add_histogram(s, histogram, mine, r.t, shift);
-    find_bin(s, histogram, total, r.t.need);
+    add_histogram(s, histogram, mine, r.t, shift, packed);
+    find_bin(s, histogram, packed, total, r.t.need);
     r.t.need -= s.found[1];
     total = s.found[2];
     const uint32_t bottom = r.t.low + (s.found[0] << shift);
@@ -198,24 +178,22 @@ __device__ Search find_range(SelectShared& s, const SelectParams& p, const Mine&
   return r;
 }
 
-// Tells all blocks this one's counts, and its keys in the range if they are to be compared.
-__device__ void publish(SelectShared& s, const SelectParams& p, const Mine& mine, const Search& r,
-                        const BlockCounts& counts) {
+// Tells all blocks this one's counts, and its keys in the range if they are to be compared, in whatever order.
+__device__ __forceinline__ void publish(SelectShared& s, const SelectParams& p, const Mine& mine, const Search& r) {
   uint64_t* packet = p.state->packet[blockIdx.x];
-  if (threadIdx.x < 2) ptx::store_word(packet + threadIdx.x, s.tag, threadIdx.x == 0 ? counts.all.above : counts.all.inside);
-  if (r.unsorted == 0 || counts.all.inside == 0) return;
-  uint32_t place = counts.before.inside;
+  int above = 0, inside = 0;
   mine.each([&](uint32_t, uint32_t key, bool exists) {
-    const bool inside = exists && r.t.inside(key);
-    const uint32_t mask = __ballot_sync(kFullWarp, inside);
-    if (inside) ptx::store_word(packet + 2 + place + __popc(mask & ((1u << (threadIdx.x & 31)) - 1u)), s.tag, key);
-    place += __popc(mask);
+    above += __syncthreads_count(exists && key > r.t.high);
+    const bool is_inside = exists && r.t.inside(key);
+    inside += __syncthreads_count(is_inside);
+    if (is_inside && r.unsorted != 0) ptx::store_word(packet + 2 + atomicAdd(&s.published, 1u), s.tag, key);
   });
+  if (threadIdx.x < 2) ptx::store_word(packet + threadIdx.x, s.tag, threadIdx.x == 0 ? above : inside);
 }
 
 // Waits for the packets of all blocks. Four threads read one, two words at a time, the first ones before it is known
 // whether they count.
-__device__ void gather(SelectShared& s, const SelectParams& p, bool unsorted) {
+__device__ __forceinline__ void gather(SelectShared& s, const SelectParams& p, bool unsorted) {
   const uint32_t block = threadIdx.x >> 2, part = threadIdx.x & 3, lane = threadIdx.x & 31;
   const bool exists = block < gridDim.x, before = block < blockIdx.x;
   const uint64_t* packet = p.state->packet[exists ? block : 0];
@@ -235,6 +213,7 @@ __device__ void gather(SelectShared& s, const SelectParams& p, bool unsorted) {
   }
   inside = __shfl_sync(kFullWarp, inside, lane & ~3u);
   if (unsorted && exists) {
+#pragma unroll 1
     for (uint32_t i = part == 0 ? 4 : part; 2 * (i - 1) < inside; i += 4) {
       const uint32_t at = 2 * (i - 1);
       const bool both = at + 1 < inside;
@@ -250,12 +229,14 @@ __device__ void gather(SelectShared& s, const SelectParams& p, bool unsorted) {
 
 // Finds the need-th largest of the candidates by counting, so their order in the list does not matter: eight lanes for
 // each candidate. The range becomes that key, and the candidates of blocks before join the sums.
-__device__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
+__device__ __forceinline__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
   const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5, eighth = lane & 7;
   const uint4* list = reinterpret_cast<const uint4*>(s.list);  // zero, which is above nothing, past the candidates
+#pragma unroll 1
   for (uint32_t base = warp * 4; base < candidates; base += kSelectThreads / 8) {
     const uint32_t key = s.list[base + (lane >> 3)];
     uint32_t counts = 0;  // keys above in the lower half, keys above or equal in the upper
+#pragma unroll 1
     for (uint32_t i = eighth; i * 4 < candidates; i += 8) {
       const uint4 other = list[i];
       counts += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
@@ -279,10 +260,18 @@ __device__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
 }
 
 // Writes this block's positions in ascending order.
-__device__ void write_positions(const SelectShared& s, const SelectParams& p, const Mine& mine, const Threshold& t,
-                                const BlockCounts& counts) {
-  uint32_t above = s.above_before + counts.before.above, inside = s.inside_before + counts.before.inside;
-  const uint32_t lanes_before = (1u << (threadIdx.x & 31)) - 1u;
+__device__ __forceinline__ void write_positions(SelectShared& s, const SelectParams& p, const Mine& mine,
+                                                const Threshold& t) {
+  const uint32_t lane = threadIdx.x & 31, warp = threadIdx.x >> 5, lanes_before = (1u << lane) - 1u;
+  uint32_t above = 0, inside = 0;
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    above += __popc(__ballot_sync(kFullWarp, exists && key > t.high));
+    inside += __popc(__ballot_sync(kFullWarp, exists && t.inside(key)));
+  });
+  if (lane == 0) s.warp[0][warp] = above, s.warp[1][warp] = inside;
+  __syncthreads();
+  above = s.above_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[0][lane] : 0);
+  inside = s.inside_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[1][lane] : 0);
   mine.each([&](uint32_t position, uint32_t key, bool exists) {
     const bool is_above = exists && key > t.high, is_inside = exists && t.inside(key);
     const uint32_t mask_above = __ballot_sync(kFullWarp, is_above);
@@ -295,8 +284,9 @@ __device__ void write_positions(const SelectShared& s, const SelectParams& p, co
 }
 
 // Every block has published, so none reads the histograms, the range or the launch's number any more.
-__device__ void reset_state(const SelectParams& p, int levels) {
-  for (uint32_t i = blockIdx.x * kSelectThreads + threadIdx.x; i < static_cast<uint32_t>(levels * kBins);
+__device__ __forceinline__ void reset_state(const SelectParams& p, int levels) {
+#pragma unroll 1
+  for (uint32_t i = blockIdx.x * kSelectThreads + threadIdx.x; i < static_cast<uint32_t>(levels * kWords);
        i += gridDim.x * kSelectThreads) {
     (&p.state->histogram[0][0])[i] = 0;
   }
@@ -308,12 +298,13 @@ __device__ void reset_state(const SelectParams& p, int levels) {
 __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectParams p) {
   __shared__ SelectShared s;
   const uint32_t thread = threadIdx.x;
-  for (uint32_t i = thread; i < kBins; i += kSelectThreads) s.histogram[i] = 0;
+#pragma unroll
+  for (uint32_t i = 0; i < kWords; i += kSelectThreads) s.histogram[i + thread] = 0;
   if (thread < kCandidates) s.list[thread] = 0;
-  if (thread == 0) s.listed = s.above_before = s.inside_before = s.above_total = 0;
+  if (thread == 0) s.listed = s.published = s.above_before = s.inside_before = s.above_total = 0;
   __syncthreads();
   wait_for_dependencies();
-  Mine mine(p);
+  Mine mine(p, s);
   if (p.range_known) mine.low = ~__ldcg(p.state->range), mine.high = __ldcg(p.state->range + 1);
   mine.keep();
   if (thread == 0) s.tag = __ldcg(&p.state->launches) + 1;
@@ -323,18 +314,11 @@ __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectP
   } else {
     r.t.high = key_of(p.threshold);  // low stays above it: nothing else is taken
   }
-  count_warp(s.warp[0], mine, r.t);
-  __syncthreads();
-  BlockCounts counts(s.warp[0]);
-  publish(s, p, mine, r, counts);
+  __syncthreads();  // s.tag
+  publish(s, p, mine, r);
   gather(s, p, r.unsorted != 0);
-  if (r.unsorted != 0) {
-    settle(s, r.t, r.unsorted);
-    count_warp(s.warp[1], mine, r.t);
-    __syncthreads();
-    counts = BlockCounts(s.warp[1]);
-  }
-  write_positions(s, p, mine, r.t, counts);
+  if (r.unsorted != 0) settle(s, r.t, r.unsorted);
+  write_positions(s, p, mine, r.t);
   if (p.count != nullptr && blockIdx.x == 0 && thread == 0) *p.count = static_cast<int32_t>(s.above_total);
   reset_state(p, r.levels);
 }

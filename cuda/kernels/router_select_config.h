@@ -10,10 +10,14 @@ namespace polar::cuda::router {
 
 inline constexpr int kSelectThreads = 512;
 inline constexpr int kMaxSelectBlocks = 128;  // a block's packet is read by four threads of every other block
-inline constexpr int kBinBits = 12;
-inline constexpr int kBins = 1 << kBinBits;
-inline constexpr int kLevels = 3;  // histograms that 32 bits of key take at most
-static_assert(kBinBits * kLevels >= 32);
+inline constexpr int kLeastPerThread = 2;     // fewer blocks add to the histogram less often
+inline constexpr int kKept = 8;               // scores per thread kept in shared memory; further ones are read again
+// A histogram is 1024 words: two bins of 16 bits in each as long as no count can exceed that, else one.
+inline constexpr int kWordBits = 10;
+inline constexpr int kWords = 1 << kWordBits;
+inline constexpr int kMostPacked = 65535;
+inline constexpr int kLevels = 4;  // histograms that 32 bits of key take at most
+static_assert(kWordBits * kLevels >= 32);
 inline constexpr int kCandidates = 256;  // so few keys left are compared with each other instead
 static_assert(kSelectThreads >= 4 * kMaxSelectBlocks && kSelectThreads >= kCandidates);
 
@@ -26,7 +30,7 @@ inline constexpr int kPacketWords = 2 + kCandidates;
 struct SelectState {
   alignas(256) uint32_t range[2];  // {max of ~key, max of key} of all scores where a kernel before found it
   uint32_t launches;
-  alignas(256) uint32_t histogram[kLevels][kBins];  // zero between launches
+  alignas(256) uint32_t histogram[kLevels][kWords];  // zero between launches
   alignas(256) uint64_t packet[kMaxSelectBlocks][kPacketWords];
 };
 
@@ -35,11 +39,11 @@ struct SelectPlan {
   int per_thread;  // scores; a block has kSelectThreads * per_thread neighbouring ones
 };
 
-// One score per thread as long as there are enough SMs. Blocks wait for each other, so all must fit on the device at
-// once: at most one per SM.
+// Blocks wait for each other, so all must fit on the device at once: at most one per SM.
 constexpr SelectPlan plan_select(int64_t n, int sm_count) {
   const int64_t most = sm_count < kMaxSelectBlocks ? sm_count : kMaxSelectBlocks;
-  const int64_t per_thread = divide_up(n, most * kSelectThreads);
+  const int64_t least = divide_up(n, most * kSelectThreads);
+  const int64_t per_thread = least < kLeastPerThread ? kLeastPerThread : least;
   return {static_cast<int>(divide_up(n, per_thread * kSelectThreads)), static_cast<int>(per_thread)};
 }
 
