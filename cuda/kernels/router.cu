@@ -128,6 +128,7 @@ size_t mlp_router_workspace_bytes(const MlpRouterArgs& a, const DeviceInfo& devi
 }
 
 void prepare_routers(int32_t dtype, const DeviceInfo& device) {
+  prepare_selections(device);
   for (const int batch_tile : {8, 32, 64}) {
     for (const router::Depth depth : {router::Depth::kFull, router::Depth::kLines, router::Depth::kAny}) {
       allow_shared_memory(gemm_kernel(dtype, batch_tile, depth), device.shared_bytes_per_block_optin);

@@ -48,6 +48,9 @@ void launch_attention_router(int32_t dtype, const DeviceInfo& device, const Atte
                              cudaStream_t stream);
 void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& args, cudaStream_t stream);
 
+// As prepare_routers(), which includes it, for selections alone.
+void prepare_selections(const DeviceInfo& device);
+
 // Bytes of workspace of a selection of any size: as above.
 size_t select_workspace_bytes();
 

@@ -5,6 +5,22 @@
 
 namespace polar::cuda {
 
+namespace {
+
+// Blocks are launched while those of the kernel before end, as many on the first SM to be free as find room there, and
+// would then share its speed. This much shared memory leaves no room for a second one.
+size_t half_an_sm(const DeviceInfo& device) {
+  const size_t half = device.shared_bytes_per_sm / 2;
+  return half < sizeof(router::SelectShared) ? 0 : half - sizeof(router::SelectShared) + 128;
+}
+
+}  // namespace
+
+void prepare_selections(const DeviceInfo& device) {
+  CHECK_CUDA(cudaFuncSetAttribute(router::select_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                  static_cast<int>(half_an_sm(device))));
+}
+
 void router::launch_select(const DeviceInfo& device, const SelectArgs& a, cudaStream_t stream) {
   SelectParams p{};
   p.scores = a.scores;
@@ -16,7 +32,7 @@ void router::launch_select(const DeviceInfo& device, const SelectArgs& a, cudaSt
   p.state = static_cast<SelectState*>(a.workspace);
   p.index = a.index;
   p.count = a.count;
-  launch_kernel(select_kernel, static_cast<unsigned>(p.plan.blocks), kSelectThreads, 0,
+  launch_kernel(select_kernel, static_cast<unsigned>(p.plan.blocks), kSelectThreads, half_an_sm(device),
                 a.after_previous && device.compute_major >= 9, stream, p);
 }
 

@@ -301,6 +301,9 @@ __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectP
 #pragma unroll
   for (uint32_t i = 0; i < kWords; i += kSelectThreads) s.histogram[i + thread] = 0;
   if (thread < kCandidates) s.list[thread] = 0;
+  // What was streamed through L2 since the launch before has thrown these lines out.
+  if (thread < kWords / 32) ptx::prefetch(&p.state->histogram[0][thread * 32]);
+  if (thread < gridDim.x) ptx::prefetch(p.state->packet[thread]);
   if (thread == 0) s.listed = s.published = s.above_before = s.inside_before = s.above_total = 0;
   __syncthreads();
   wait_for_dependencies();

@@ -199,6 +199,7 @@ int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "";
   try {
     const DeviceInfo device = device_info();
+    prepare_selections(device);
     if (mode == "edges") return run_edges(device, argc > 2 && std::string(argv[2]) == "quick");
     if (mode == "time") return run_timing(device);
   } catch (const NativeError& error) {
