@@ -54,9 +54,7 @@ __device__ __forceinline__ void copy_bulk(uint32_t destination, const void* sour
 
 #endif
 
-__device__ __forceinline__ void prefetch(const void* global) {
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(global));
-}
+__device__ __forceinline__ void prefetch(const void* global) { asm volatile("prefetch.global.L2 [%0];" ::"l"(global)); }
 
 // Relaxed: these words depend on no others. [ld, st: single 32- and 64-bit words are never torn]
 __device__ __forceinline__ uint2 load_words(const uint32_t* from) {

@@ -77,13 +77,17 @@ struct Mine {
       kept[(j + 2) * kSelectThreads] = clamped(c), kept[(j + 3) * kSelectThreads] = clamped(d);
     }
   }
-  // body(position, key, whether it exists), by all threads together, in ascending order of position. Not unrolled: this
-  // kernel runs through its code once, and to fetch instructions takes longer than to carry them out.
+  __device__ __forceinline__ uint32_t key(int j) const {
+    return j < kKept ? kept[j * kSelectThreads] : clamped(score(j));
+  }
+  // body(position, key, whether it exists), by all threads together, in ascending order of position.
   template <typename Body>
   __device__ __forceinline__ void each(const Body& body) const {
 #pragma unroll 1
-    for (int j = 0; j < count; ++j) {
-      body(position(j), j < kKept ? kept[j * kSelectThreads] : clamped(score(j)), position(j) < n);
+    for (int j = 0; j < count; j += 2) {
+      const uint32_t first = key(j), second = key(j + 1);
+      body(position(j), first, position(j) < n);
+      body(position(j + 1), second, position(j + 1) < n);
     }
   }
 };
@@ -106,8 +110,8 @@ __device__ __forceinline__ void add_histogram(SelectShared& s, uint32_t* histogr
   }
 }
 
-// The bin that holds the `need`-th largest of `total` keys: found = {bin, keys above it, keys in it}. The histogram only
-// grows, so it is complete once it holds `total` keys.
+// The bin that holds the `need`-th largest of `total` keys: found = {bin, keys above it, keys in it}. The histogram
+// only grows, so it is complete once it holds `total` keys.
 __device__ __forceinline__ void find_bin(SelectShared& s, const uint32_t* histogram, int packed, uint32_t total,
                                          uint32_t need) {
   const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
@@ -178,16 +182,29 @@ __device__ __forceinline__ Search find_range(SelectShared& s, const SelectParams
   return r;
 }
 
+// s.warp = {keys above the range, keys inside it} of this warp.
+__device__ __forceinline__ void count_warp(SelectShared& s, const Mine& mine, const Threshold& t) {
+  uint32_t above = 0, inside = 0;
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    above += __popc(__ballot_sync(kFullWarp, exists && key > t.high));
+    inside += __popc(__ballot_sync(kFullWarp, exists && t.inside(key)));
+  });
+  if ((threadIdx.x & 31) == 0) s.warp[0][threadIdx.x >> 5] = above, s.warp[1][threadIdx.x >> 5] = inside;
+}
+
 // Tells all blocks this one's counts, and its keys in the range if they are to be compared, in whatever order.
 __device__ __forceinline__ void publish(SelectShared& s, const SelectParams& p, const Mine& mine, const Search& r) {
   uint64_t* packet = p.state->packet[blockIdx.x];
-  int above = 0, inside = 0;
   mine.each([&](uint32_t, uint32_t key, bool exists) {
-    above += __syncthreads_count(exists && key > r.t.high);
-    const bool is_inside = exists && r.t.inside(key);
-    inside += __syncthreads_count(is_inside);
-    if (is_inside && r.unsorted != 0) ptx::store_word(packet + 2 + atomicAdd(&s.published, 1u), s.tag, key);
+    if (exists && r.unsorted != 0 && r.t.inside(key)) {
+      ptx::store_word(packet + 2 + atomicAdd(&s.published, 1u), s.tag, key);
+    }
   });
+  count_warp(s, mine, r.t);
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  const uint32_t above = __reduce_add_sync(kFullWarp, threadIdx.x < kSelectWarps ? s.warp[0][threadIdx.x] : 0);
+  const uint32_t inside = __reduce_add_sync(kFullWarp, threadIdx.x < kSelectWarps ? s.warp[1][threadIdx.x] : 0);
   if (threadIdx.x < 2) ptx::store_word(packet + threadIdx.x, s.tag, threadIdx.x == 0 ? above : inside);
 }
 
@@ -227,25 +244,25 @@ __device__ __forceinline__ void gather(SelectShared& s, const SelectParams& p, b
   __syncthreads();
 }
 
-// Finds the need-th largest of the candidates by counting, so their order in the list does not matter: eight lanes for
+// Finds the need-th largest of the candidates by counting, so their order in the list does not matter: four lanes for
 // each candidate. The range becomes that key, and the candidates of blocks before join the sums.
 __device__ __forceinline__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
-  const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5, eighth = lane & 7;
+  const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5, part = lane & 3;
   const uint4* list = reinterpret_cast<const uint4*>(s.list);  // zero, which is above nothing, past the candidates
 #pragma unroll 1
-  for (uint32_t base = warp * 4; base < candidates; base += kSelectThreads / 8) {
-    const uint32_t key = s.list[base + (lane >> 3)];
+  for (uint32_t base = warp * 8; base < candidates; base += kSelectThreads / 4) {
+    const uint32_t key = s.list[base + (lane >> 2)];
     uint32_t counts = 0;  // keys above in the lower half, keys above or equal in the upper
-#pragma unroll 1
-    for (uint32_t i = eighth; i * 4 < candidates; i += 8) {
+#pragma unroll 4
+    for (uint32_t i = part; i * 4 < candidates; i += 4) {
       const uint4 other = list[i];
       counts += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
       counts += ((other.x >= key) + (other.y >= key) + (other.z >= key) + (other.w >= key)) << 16;
     }
 #pragma unroll
-    for (int step = 4; step > 0; step /= 2) counts += __shfl_xor_sync(kFullWarp, counts, step);
+    for (int step = 2; step > 0; step /= 2) counts += __shfl_xor_sync(kFullWarp, counts, step);
     const uint32_t above = counts & 0xffffu;
-    if (eighth == 0 && base + (lane >> 3) < candidates && above < t.need && t.need <= counts >> 16) {
+    if (part == 0 && base + (lane >> 2) < candidates && above < t.need && t.need <= counts >> 16) {
       s.found[0] = key, s.found[1] = above;  // equal keys write the same
     }
   }
@@ -260,18 +277,11 @@ __device__ __forceinline__ void settle(SelectShared& s, Threshold& t, uint32_t c
 }
 
 // Writes this block's positions in ascending order.
-__device__ __forceinline__ void write_positions(SelectShared& s, const SelectParams& p, const Mine& mine,
+__device__ __forceinline__ void write_positions(const SelectShared& s, const SelectParams& p, const Mine& mine,
                                                 const Threshold& t) {
   const uint32_t lane = threadIdx.x & 31, warp = threadIdx.x >> 5, lanes_before = (1u << lane) - 1u;
-  uint32_t above = 0, inside = 0;
-  mine.each([&](uint32_t, uint32_t key, bool exists) {
-    above += __popc(__ballot_sync(kFullWarp, exists && key > t.high));
-    inside += __popc(__ballot_sync(kFullWarp, exists && t.inside(key)));
-  });
-  if (lane == 0) s.warp[0][warp] = above, s.warp[1][warp] = inside;
-  __syncthreads();
-  above = s.above_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[0][lane] : 0);
-  inside = s.inside_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[1][lane] : 0);
+  uint32_t above = s.above_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[0][lane] : 0);
+  uint32_t inside = s.inside_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[1][lane] : 0);
   mine.each([&](uint32_t position, uint32_t key, bool exists) {
     const bool is_above = exists && key > t.high, is_inside = exists && t.inside(key);
     const uint32_t mask_above = __ballot_sync(kFullWarp, is_above);
@@ -284,7 +294,7 @@ __device__ __forceinline__ void write_positions(SelectShared& s, const SelectPar
 }
 
 // Every block has published, so none reads the histograms, the range or the launch's number any more.
-__device__ __forceinline__ void reset_state(const SelectParams& p, int levels) {
+__device__ __forceinline__ void reset_state(const SelectParams& p, int levels, uint32_t tag) {
 #pragma unroll 1
   for (uint32_t i = blockIdx.x * kSelectThreads + threadIdx.x; i < static_cast<uint32_t>(levels * kWords);
        i += gridDim.x * kSelectThreads) {
@@ -292,7 +302,7 @@ __device__ __forceinline__ void reset_state(const SelectParams& p, int levels) {
   }
   if (blockIdx.x != 0) return;
   if (threadIdx.x < 2) p.state->range[threadIdx.x] = 0;
-  if (threadIdx.x == 2) ++p.state->launches;
+  if (threadIdx.x == 2) p.state->launches = tag;
 }
 
 __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectParams p) {
@@ -307,10 +317,12 @@ __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectP
   if (thread == 0) s.listed = s.published = s.above_before = s.inside_before = s.above_total = 0;
   __syncthreads();
   wait_for_dependencies();
+  uint32_t launches = 0;
+  if (thread == 0) launches = __ldcg(&p.state->launches);
   Mine mine(p, s);
   if (p.range_known) mine.low = ~__ldcg(p.state->range), mine.high = __ldcg(p.state->range + 1);
   mine.keep();
-  if (thread == 0) s.tag = __ldcg(&p.state->launches) + 1;
+  if (thread == 0) s.tag = launches + 1;
   Search r{{0xffffffffu, 0, 0}, 0, 0};
   if (p.k > 0) {
     r = find_range(s, p, mine);
@@ -320,10 +332,14 @@ __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectP
   __syncthreads();  // s.tag
   publish(s, p, mine, r);
   gather(s, p, r.unsorted != 0);
-  if (r.unsorted != 0) settle(s, r.t, r.unsorted);
+  if (r.unsorted != 0) {
+    settle(s, r.t, r.unsorted);
+    count_warp(s, mine, r.t);
+    __syncthreads();
+  }
   write_positions(s, p, mine, r.t);
   if (p.count != nullptr && blockIdx.x == 0 && thread == 0) *p.count = static_cast<int32_t>(s.above_total);
-  reset_state(p, r.levels);
+  reset_state(p, r.levels, s.tag);
 }
 
 }  // namespace polar::cuda::router

@@ -10,7 +10,7 @@ namespace polar::cuda::router {
 
 inline constexpr int kSelectThreads = 512;
 inline constexpr int kMaxSelectBlocks = 128;  // a block's packet is read by four threads of every other block
-inline constexpr int kLeastPerThread = 2;     // fewer blocks add to the histogram less often
+inline constexpr int kLeastPerThread = 2;     // an even number; fewer blocks add to the histogram less often
 inline constexpr int kKept = 8;               // scores per thread kept in shared memory; further ones are read again
 // A histogram is 1024 words: two bins of 16 bits in each as long as no count can exceed that, else one.
 inline constexpr int kWordBits = 10;
@@ -36,14 +36,13 @@ struct SelectState {
 
 struct SelectPlan {
   int blocks;
-  int per_thread;  // scores; a block has kSelectThreads * per_thread neighbouring ones
+  int per_thread;  // scores, an even number; a block has kSelectThreads * per_thread neighbouring ones
 };
 
 // Blocks wait for each other, so all must fit on the device at once: at most one per SM.
 constexpr SelectPlan plan_select(int64_t n, int sm_count) {
   const int64_t most = sm_count < kMaxSelectBlocks ? sm_count : kMaxSelectBlocks;
-  const int64_t least = divide_up(n, most * kSelectThreads);
-  const int64_t per_thread = least < kLeastPerThread ? kLeastPerThread : least;
+  const int64_t per_thread = divide_up(n, most * kSelectThreads * kLeastPerThread) * kLeastPerThread;
   return {static_cast<int>(divide_up(n, per_thread * kSelectThreads)), static_cast<int>(per_thread)};
 }
 

@@ -1,5 +1,5 @@
-// Stand-alone check and timing of the CUDA routers, for work on them (selections alone: cuda_select.cu): needs a GPU, no addon, no driver
-// library.
+// Stand-alone check and timing of the CUDA routers, for work on them (selections alone: cuda_select.cu): needs a GPU,
+// no addon, no driver library.
 //
 //   cuda_router edges [quick]  every edge shape and dtype: scores against a float64 reference within the project's
 //                              tolerance, indices exactly against the kernel's own scores, four to ten bitwise-equal

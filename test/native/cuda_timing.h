@@ -28,7 +28,8 @@ inline DeviceInfo device_info() {
 }
 
 // Median and spread in microseconds of one run, from graphs that walk through all copies.
-inline void time_runs(const char* name, int64_t copies, double bytes, const std::function<void(int64_t, cudaStream_t)>& run) {
+inline void time_runs(const char* name, int64_t copies, double bytes,
+                      const std::function<void(int64_t, cudaStream_t)>& run) {
   const Stream stream;
   const Event start, stop;
   cudaGraph_t graph;

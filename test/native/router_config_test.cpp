@@ -91,12 +91,12 @@ TEST("router config: a device with 48 KB of shared memory is seen to be too smal
   CHECK(plan_whole_k(36864, 1024, 64, 80, 49152).stages < 2);
 }
 
-TEST("router config: a selection takes one score per thread and at most one block per SM") {
-  CHECK_EQ(plan_select(36864, 132).blocks, 72);
-  CHECK_EQ(plan_select(36864, 132).per_thread, 1);
+TEST("router config: a selection takes two scores per thread and at most one block per SM") {
+  CHECK_EQ(plan_select(36864, 132).blocks, 36);
+  CHECK_EQ(plan_select(36864, 132).per_thread, 2);
   CHECK_EQ(plan_select(1, 132).blocks, 1);
-  CHECK_EQ(plan_select(36864, 40).blocks, 36);
-  CHECK_EQ(plan_select(36864, 40).per_thread, 2);
+  CHECK_EQ(plan_select(36864, 20).blocks, 18);
+  CHECK_EQ(plan_select(36864, 20).per_thread, 4);
   for (const int sms : {1, 20, 108, 132, 200}) {
     for (const int64_t n : {1, 511, 512, 513, 11008, 36864, 65536, 65537, 300007, 2147483647}) {
       const SelectPlan p = plan_select(n, sms);
