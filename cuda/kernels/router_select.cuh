@@ -37,7 +37,7 @@ struct SelectShared {
   bool from_before[kCandidates];           // of blocks before this one
   uint32_t listed, published;
   uint32_t warp[2][kSelectWarps];  // used in turns: others may still read the last one
-  uint32_t found[3];
+  uint32_t found[3], smallest;
   uint32_t above_before, inside_before, above_total;
   uint32_t tag;
 };
@@ -208,10 +208,12 @@ __device__ __forceinline__ void publish(SelectShared& s, const SelectParams& p, 
   if (threadIdx.x < 2) ptx::store_word(packet + threadIdx.x, s.tag, threadIdx.x == 0 ? above : inside);
 }
 
-// Waits for the packets of all blocks. Four threads read one, two words at a time, the first ones before it is known
+// Waits for the packets of all blocks. A few threads read one, two words at a time, the first ones before it is known
 // whether they count.
 __device__ __forceinline__ void gather(SelectShared& s, const SelectParams& p, bool unsorted) {
-  const uint32_t block = threadIdx.x >> 2, part = threadIdx.x & 3, lane = threadIdx.x & 31;
+  const uint32_t parts_log2 = gridDim.x <= kMaxSelectBlocks / 4 ? 4 : gridDim.x <= kMaxSelectBlocks / 2 ? 3 : 2;
+  const uint32_t parts = 1u << parts_log2, block = threadIdx.x >> parts_log2, part = threadIdx.x & (parts - 1);
+  const uint32_t lane = threadIdx.x & 31;
   const bool exists = block < gridDim.x, before = block < blockIdx.x;
   const uint64_t* packet = p.state->packet[exists ? block : 0];
   const uint32_t tag = s.tag;
@@ -228,13 +230,13 @@ __device__ __forceinline__ void gather(SelectShared& s, const SelectParams& p, b
     atomicAdd(&s.above_before, above_before), atomicAdd(&s.inside_before, inside_before);
     atomicAdd(&s.above_total, above_total);
   }
-  inside = __shfl_sync(kFullWarp, inside, lane & ~3u);
+  inside = __shfl_sync(kFullWarp, inside, lane & ~(parts - 1));
   if (unsorted && exists) {
 #pragma unroll 1
-    for (uint32_t i = part == 0 ? 4 : part; 2 * (i - 1) < inside; i += 4) {
+    for (uint32_t i = part == 0 ? parts : part; 2 * (i - 1) < inside; i += parts) {
       const uint32_t at = 2 * (i - 1);
       const bool both = at + 1 < inside;
-      if (i >= 4) pair = ptx::load_pair(packet + 2 * i);
+      if (i >= parts) pair = ptx::load_pair(packet + 2 * i);
       while (tag_of(pair.x) != tag || (both && tag_of(pair.y) != tag)) pair = ptx::load_pair(packet + 2 * i);
       const uint32_t to = atomicAdd(&s.listed, both ? 2u : 1u);
       s.list[to] = static_cast<uint32_t>(pair.x), s.from_before[to] = before;
@@ -249,27 +251,26 @@ __device__ __forceinline__ void gather(SelectShared& s, const SelectParams& p, b
 __device__ __forceinline__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
   const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5, part = lane & 3;
   const uint4* list = reinterpret_cast<const uint4*>(s.list);  // zero, which is above nothing, past the candidates
+  uint32_t smallest = 0xffffffffu;  // of this lane's keys with fewer than `need` above them
 #pragma unroll 1
   for (uint32_t base = warp * 8; base < candidates; base += kSelectThreads / 4) {
     const uint32_t key = s.list[base + (lane >> 2)];
-    uint32_t counts = 0;  // keys above in the lower half, keys above or equal in the upper
+    uint32_t above = 0;
 #pragma unroll 4
     for (uint32_t i = part; i * 4 < candidates; i += 4) {
       const uint4 other = list[i];
-      counts += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
-      counts += ((other.x >= key) + (other.y >= key) + (other.z >= key) + (other.w >= key)) << 16;
+      above += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
     }
-#pragma unroll
-    for (int step = 2; step > 0; step /= 2) counts += __shfl_xor_sync(kFullWarp, counts, step);
-    const uint32_t above = counts & 0xffffu;
-    if (part == 0 && base + (lane >> 2) < candidates && above < t.need && t.need <= counts >> 16) {
-      s.found[0] = key, s.found[1] = above;  // equal keys write the same
-    }
+    above += __shfl_xor_sync(kFullWarp, above, 1);
+    above += __shfl_xor_sync(kFullWarp, above, 2);
+    if (base + (lane >> 2) < candidates && above < t.need) smallest = min(smallest, key);
   }
+  smallest = __reduce_min_sync(kFullWarp, smallest);
+  if (lane == 0) atomicMin(&s.smallest, smallest);
   if (thread == 0) s.inside_before = 0;
   __syncthreads();
-  t.low = t.high = s.found[0];
-  t.need -= s.found[1];
+  t.low = t.high = s.smallest;
+  t.need -= __syncthreads_count(thread < candidates && s.list[thread] > t.high);
   const bool counts = thread < candidates && s.from_before[thread];
   const uint32_t above = __popc(__ballot_sync(kFullWarp, counts && s.list[thread] > t.high));
   const uint32_t equal = __popc(__ballot_sync(kFullWarp, counts && s.list[thread] == t.high));
@@ -314,6 +315,7 @@ __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectP
   // What was streamed through L2 since the launch before has thrown these lines out.
   if (thread < kWords / 32) ptx::prefetch(&p.state->histogram[0][thread * 32]);
   if (thread < gridDim.x) ptx::prefetch(p.state->packet[thread]);
+  if (thread == 0) s.smallest = 0xffffffffu;
   if (thread == 0) s.listed = s.published = s.above_before = s.inside_before = s.above_total = 0;
   __syncthreads();
   wait_for_dependencies();

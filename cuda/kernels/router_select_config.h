@@ -9,7 +9,7 @@
 namespace polar::cuda::router {
 
 inline constexpr int kSelectThreads = 512;
-inline constexpr int kMaxSelectBlocks = 128;  // a block's packet is read by four threads of every other block
+inline constexpr int kMaxSelectBlocks = 128;  // a block's packet is read by at least four threads of every block
 inline constexpr int kLeastPerThread = 2;     // an even number; fewer blocks add to the histogram less often
 inline constexpr int kKept = 8;               // scores per thread kept in shared memory; further ones are read again
 // A histogram is 1024 words: two bins of 16 bits in each as long as no count can exceed that, else one.
@@ -24,7 +24,7 @@ static_assert(kSelectThreads >= 4 * kMaxSelectBlocks && kSelectThreads >= kCandi
 // What a block tells all others: how many of its keys are taken for certain, how many may be, and which those are.
 // Every word carries the number of the launch in its upper half, so whoever finds that there need not wait for anything
 // else. [total of one launch: at most kCandidates candidates]
-inline constexpr int kPacketWords = 2 + kCandidates;
+inline constexpr int kPacketWords = (2 + kCandidates + 15) / 16 * 16;  // whole lines
 
 // In the workspace, zero before the first launch. A launch leaves it ready for the next.
 struct SelectState {
