@@ -1,6 +1,6 @@
 // Selection of neurons on the device: the k largest of n scores, or all above a threshold; positions ascend.
 //
-// Many blocks, each with neighbouring scores in registers. They meet twice, through global memory, and wait for the
+// Many blocks, each with neighbouring scores in shared memory. They meet twice, through global memory, and wait for the
 // data itself instead of a barrier: first until the histogram of all keys has counted every key, which leaves the bin
 // of the k-th largest key; then until the packet of every block is there, with its counts and its keys in that bin.
 // Counts are integers and blocks have fixed places in the output, so nothing depends on timing.
@@ -255,7 +255,7 @@ __device__ __forceinline__ void gather(SelectShared& s, const SelectParams& p, b
 __device__ __forceinline__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
   const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5, part = lane & 3;
   const uint4* list = reinterpret_cast<const uint4*>(s.list);  // zero, which is above nothing, past the candidates
-  uint32_t smallest = 0xffffffffu;  // of this lane's keys with fewer than `need` above them
+  uint32_t smallest = 0xffffffffu;                             // of this lane's keys with fewer than `need` above them
 #pragma unroll 1
   for (uint32_t base = warp * 8; base < candidates; base += kSelectThreads / 4) {
     const uint32_t key = s.list[base + (lane >> 2)];
@@ -319,8 +319,10 @@ __global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectP
   // What was streamed through L2 since the launch before has thrown these lines out.
   if (thread < kWords / 32) ptx::prefetch(&p.state->histogram[0][thread * 32]);
   if (thread < gridDim.x) ptx::prefetch(p.state->packet[thread]);
-  if (thread == 0) s.smallest = 0xffffffffu;
-  if (thread == 0) s.listed = s.published = s.above_before = s.inside_before = s.above_total = 0;
+  if (thread == 0) {
+    s.smallest = 0xffffffffu;
+    s.listed = s.published = s.above_before = s.inside_before = s.above_total = 0;
+  }
   __syncthreads();
   wait_for_dependencies();
   uint32_t launches = 0;
