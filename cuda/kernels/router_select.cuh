@@ -16,7 +16,7 @@ namespace polar::cuda::router {
 inline constexpr int kSelectWarps = kSelectThreads / 32;
 inline constexpr int kWordsPerThread = kWords / kSelectThreads;
 inline constexpr uint32_t kFullWarp = 0xffffffffu;
-static_assert(kSelectWarps <= 32 && kWordsPerThread % 2 == 0);
+static_assert(kSelectWarps <= 32 && kWordsPerThread == 2);
 
 struct SelectParams {
   const float* scores;  // [n]
@@ -118,14 +118,10 @@ __device__ __forceinline__ void find_bin(SelectShared& s, const uint32_t* histog
   uint32_t counts[2 * kWordsPerThread], sum, warp_sum, above, seen;  // unpacked: only the even ones
   int turn = 0;
   do {
-    sum = 0;
-#pragma unroll
-    for (int i = 0; i < 2 * kWordsPerThread; i += 4) {
-      const uint2 v = ptx::load_words(histogram + thread * kWordsPerThread + i / 2);
-      counts[i] = packed != 0 ? v.x & 0xffffu : v.x, counts[i + 1] = packed != 0 ? v.x >> 16 : 0;
-      counts[i + 2] = packed != 0 ? v.y & 0xffffu : v.y, counts[i + 3] = packed != 0 ? v.y >> 16 : 0;
-      sum += counts[i] + counts[i + 1] + counts[i + 2] + counts[i + 3];
-    }
+    const uint2 v = ptx::load_words(histogram + thread * kWordsPerThread);
+    counts[0] = packed != 0 ? v.x & 0xffffu : v.x, counts[1] = packed != 0 ? v.x >> 16 : 0;
+    counts[2] = packed != 0 ? v.y & 0xffffu : v.y, counts[3] = packed != 0 ? v.y >> 16 : 0;
+    sum = counts[0] + counts[1] + counts[2] + counts[3];
     warp_sum = __reduce_add_sync(kFullWarp, sum);
     if (lane == 0) s.warp[turn][warp] = warp_sum;
     __syncthreads();
