@@ -53,6 +53,7 @@ set(POLAR_CUDA_SOURCES
   cuda/kernels/router_products.cu
   cuda/kernels/router_products_bf16.cu
   cuda/kernels/router_products_fp16.cu
+  cuda/kernels/router_select.cu
   # Layers and steps
   cuda/step/argmax.cu
   cuda/step/breakdown.cpp

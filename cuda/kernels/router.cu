@@ -7,9 +7,10 @@
 
 #include "../common/check.h"
 #include "router_gemm.h"
+#include "router_groups.cuh"
 #include "router_params.cuh"
 #include "router_products.h"
-#include "router_select.cuh"
+#include "router_select.h"
 
 namespace polar::cuda {
 namespace {
@@ -20,8 +21,6 @@ using router::GemmPlan;
 
 constexpr size_t kAlignment = 256;
 constexpr int kGroupThreads = 512;
-// Slices up to this size stay in shared memory during selection, beside the histograms.
-constexpr size_t kCacheBytes = 96 * 1024;
 
 size_t align(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -59,17 +58,14 @@ GemmPlan scores_plan(const MlpRouterArgs& a, const DeviceInfo& device) {
       device);
 }
 
-// The range of keys at the start of the MLP router's workspace.
-constexpr size_t kRangeBytes = kAlignment;
-
 struct MlpWorkspace {
-  size_t tickets, partial, hidden, bytes;
+  size_t tickets, partial, hidden, bytes;  // first the selection's, which begins with the range of keys
 };
 
 MlpWorkspace mlp_workspace(const MlpRouterArgs& a, const GemmPlan& plan) {
   const auto tiles = static_cast<size_t>(plan.batch_tiles) * static_cast<size_t>(plan.row_tiles);
   MlpWorkspace w{};
-  w.tickets = kRangeBytes;
+  w.tickets = align(select_workspace_bytes());
   w.partial = w.tickets + align(tiles * 2 * sizeof(unsigned));
   w.hidden = w.partial + align(tiles * static_cast<size_t>(plan.splits * router::kTileRows * plan.batch_tile) * 4);
   w.bytes = w.hidden + align(static_cast<size_t>(a.batch_size * a.rank) * 2);
@@ -89,7 +85,6 @@ size_t group_keys_bytes(int64_t groups) {
 struct LaunchShape {
   unsigned grid, threads;
   size_t shared_bytes;
-  unsigned cluster;
   bool after_previous;  // may start while the kernel before it in the stream still runs
 };
 
@@ -100,15 +95,12 @@ void enqueue(const void* kernel, const LaunchShape& shape, void* params, const D
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = stream;
-  cudaLaunchAttribute attributes[2];
-  config.attrs = attributes;
-  if (shape.cluster > 1) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeClusterDimension;
-    attributes[config.numAttrs++].val.clusterDim = {shape.cluster, 1, 1};
-  }
+  cudaLaunchAttribute attribute;
+  config.attrs = &attribute;
   if (shape.after_previous && device.compute_major >= 9) {
-    attributes[config.numAttrs].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    attributes[config.numAttrs++].val.programmaticStreamSerializationAllowed = 1;
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+    config.numAttrs = 1;
   }
   void* arguments[] = {params};
   CHECK_CUDA(cudaLaunchKernelExC(&config, kernel, arguments));
@@ -117,20 +109,7 @@ void enqueue(const void* kernel, const LaunchShape& shape, void* params, const D
 void launch_gemm(int32_t dtype, const DeviceInfo& device, GemmParams& p, cudaStream_t stream) {
   enqueue(gemm_kernel(dtype, p.plan.batch_tile, router::depth_of(p.k_total, p.plan.k_block)),
           {static_cast<unsigned>(p.plan.splits * p.plan.row_blocks), router::kThreads,
-           static_cast<size_t>(p.plan.shared_bytes), 1, false},
-          &p, device, stream);
-}
-
-void launch_select(const DeviceInfo& device, router::SelectParams p, bool after_previous, cudaStream_t stream) {
-  const int blocks = device.compute_major >= 9 ? router::kClusterBlocks : 1;
-  p.slice = static_cast<int>(router::divide_up(p.n, blocks * 32) * 32);
-  const size_t cache = static_cast<size_t>(p.slice) * sizeof(uint32_t);
-  p.cached = cache <= kCacheBytes && cache + sizeof(router::SelectShared) <= device.shared_bytes_per_block_optin;
-  const void* kernel = blocks > 1 ? reinterpret_cast<const void*>(router::select_kernel<router::kClusterBlocks>)
-                                  : reinterpret_cast<const void*>(router::select_kernel<1>);
-  enqueue(kernel,
-          {static_cast<unsigned>(blocks), router::kSelectThreads, p.cached != 0 ? cache : 0,
-           static_cast<unsigned>(blocks), after_previous},
+           static_cast<size_t>(p.plan.shared_bytes), false},
           &p, device, stream);
 }
 
@@ -147,25 +126,21 @@ size_t attention_router_workspace_bytes(const AttentionRouterArgs& a, const Devi
 
 size_t mlp_router_workspace_bytes(const MlpRouterArgs& a, const DeviceInfo& device) {
   expect_at_most("mlp_router_rank", a.rank, kMaxRouterRank);
-  if (router::has_products(device)) return kRangeBytes + router::products_workspace_bytes(a);
+  if (router::has_products(device)) {
+    return align(select_workspace_bytes()) + router::products_workspace_bytes(a);
+  }
   (void)scores_plan(a, device);
   return mlp_workspace(a, hidden_plan(a, device)).bytes;
 }
 
 void prepare_routers(int32_t dtype, const DeviceInfo& device) {
+  prepare_selections(device);
   for (const int batch_tile : {8, 32, 64}) {
     for (const router::Depth depth : {router::Depth::kFull, router::Depth::kLines, router::Depth::kAny}) {
       allow_shared_memory(gemm_kernel(dtype, batch_tile, depth), device.shared_bytes_per_block_optin);
     }
   }
   if (router::has_products(device)) router::prepare_products(dtype, device);
-  const size_t most = device.shared_bytes_per_block_optin - sizeof(router::SelectShared);
-  const int cache = static_cast<int>(most < kCacheBytes ? most : kCacheBytes);
-  if (device.compute_major >= 9) {
-    allow_shared_memory(reinterpret_cast<const void*>(router::select_kernel<router::kClusterBlocks>), cache);
-  } else {
-    allow_shared_memory(reinterpret_cast<const void*>(router::select_kernel<1>), cache);
-  }
 }
 
 void launch_attention_router(int32_t dtype, const DeviceInfo& device, const AttentionRouterArgs& a,
@@ -184,7 +159,7 @@ void launch_attention_router(int32_t dtype, const DeviceInfo& device, const Atte
       p.partial, p.plan.splits, static_cast<int>(a.num_groups), static_cast<int>(a.top_k), a.batch_size,
       a.scores,  a.index};
   enqueue(reinterpret_cast<const void*>(router::group_select_kernel<kGroupThreads>),
-          {static_cast<unsigned>(a.batch_size), kGroupThreads, group_keys_bytes(a.num_groups), 1, true}, &g, device,
+          {static_cast<unsigned>(a.batch_size), kGroupThreads, group_keys_bytes(a.num_groups), true}, &g, device,
           stream);
 }
 
@@ -223,41 +198,23 @@ void launch_plain_products(int32_t dtype, const DeviceInfo& device, const MlpRou
 }  // namespace
 
 void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& a, cudaStream_t stream) {
-  auto* range = static_cast<uint32_t*>(a.workspace);
+  // The workspace begins with the selection's, and that with the range of keys.
   if (router::has_products(device)) {
     expect_at_most("mlp_router_rank", a.rank, kMaxRouterRank);
-    router::launch_products(dtype, device, a, range, static_cast<char*>(a.workspace) + kRangeBytes, stream);
+    router::launch_products(dtype, device, a, static_cast<uint32_t*>(a.workspace),
+                            static_cast<char*>(a.workspace) + align(select_workspace_bytes()), stream);
   } else {
     launch_plain_products(dtype, device, a, stream);
   }
-  router::SelectParams s{};
+  router::SelectArgs s{};
   s.scores = a.scores;
-  s.n = static_cast<int>(a.num_neurons);
-  s.k = static_cast<int>(a.top_k);
-  s.range = range;
+  s.n = a.num_neurons;
+  s.k = a.top_k;
+  s.range_known = true;
+  s.after_previous = true;
   s.index = a.index;
-  launch_select(device, s, true, stream);
-}
-
-void launch_top_k(const DeviceInfo& device, const float* scores, int64_t n, int64_t k, int32_t* index,
-                  cudaStream_t stream) {
-  router::SelectParams s{};
-  s.scores = scores;
-  s.n = static_cast<int>(n);
-  s.k = static_cast<int>(k);
-  s.index = index;
-  launch_select(device, s, false, stream);
-}
-
-void launch_select_above(const DeviceInfo& device, const float* scores, int64_t n, float threshold, int32_t* index,
-                         int32_t* count, cudaStream_t stream) {
-  router::SelectParams s{};
-  s.scores = scores;
-  s.n = static_cast<int>(n);
-  s.threshold = threshold;
-  s.index = index;
-  s.count = count;
-  launch_select(device, s, false, stream);
+  s.workspace = a.workspace;
+  launch_select(device, s, stream);
 }
 
 }  // namespace polar::cuda

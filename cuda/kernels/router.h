@@ -48,13 +48,19 @@ void launch_attention_router(int32_t dtype, const DeviceInfo& device, const Atte
                              cudaStream_t stream);
 void launch_mlp_router(int32_t dtype, const DeviceInfo& device, const MlpRouterArgs& args, cudaStream_t stream);
 
+// As prepare_routers(), which includes it, for selections alone.
+void prepare_selections(const DeviceInfo& device);
+
+// Bytes of workspace of a selection of any size: as above.
+size_t select_workspace_bytes();
+
 // index: the k positions of the largest of scores [n], ties to the lower position, ascending; 1 <= k <= n < 2^31.
-void launch_top_k(const DeviceInfo& device, const float* scores, int64_t n, int64_t k, int32_t* index,
+void launch_top_k(const DeviceInfo& device, const float* scores, int64_t n, int64_t k, int32_t* index, void* workspace,
                   cudaStream_t stream);
 
 // The union of everything above a threshold: index gets the ascending positions with scores[i] > threshold, *count (on
 // the device) how many there are. `index` must have room for n. MLP kernels read the count as active_neurons_ptr.
 void launch_select_above(const DeviceInfo& device, const float* scores, int64_t n, float threshold, int32_t* index,
-                         int32_t* count, cudaStream_t stream);
+                         int32_t* count, void* workspace, cudaStream_t stream);
 
 }  // namespace polar::cuda

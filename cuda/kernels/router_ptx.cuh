@@ -1,4 +1,4 @@
-// PTX of the router kernels beyond mlp_ptx.cuh: barriers that sm_80 has too, bulk copies, clusters.
+// PTX of the router kernels beyond mlp_ptx.cuh: barriers that sm_80 has too, bulk copies, words that blocks exchange.
 #pragma once
 
 #include "mlp_ptx.cuh"
@@ -52,30 +52,24 @@ __device__ __forceinline__ void copy_bulk(uint32_t destination, const void* sour
       : "memory");
 }
 
-__device__ __forceinline__ uint32_t cluster_rank() {
-  uint32_t rank;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
-// Orders shared memory accesses of all threads of the cluster, also those to other blocks.
-__device__ __forceinline__ void cluster_sync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
-}
-// Where `address` of this block lies in block `rank` of the cluster.
-__device__ __forceinline__ uint32_t cluster_address(uint32_t address, uint32_t rank) {
-  uint32_t mapped;
-  asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(mapped) : "r"(address), "r"(rank));
-  return mapped;
-}
-__device__ __forceinline__ uint32_t cluster_load(uint32_t address) {
-  uint32_t value;
-  asm volatile("ld.shared::cluster.u32 %0, [%1];" : "=r"(value) : "r"(address) : "memory");
-  return value;
-}
-__device__ __forceinline__ void cluster_store(uint32_t address, uint32_t value) {
-  asm volatile("st.shared::cluster.u32 [%0], %1;" ::"r"(address), "r"(value) : "memory");
-}
-
 #endif
+
+__device__ __forceinline__ void prefetch(const void* global) { asm volatile("prefetch.global.L2 [%0];" ::"l"(global)); }
+
+// Relaxed: these words depend on no others. [ld, st: single 32- and 64-bit words are never torn]
+__device__ __forceinline__ uint2 load_words(const uint32_t* from) {
+  uint2 v;
+  asm volatile("ld.relaxed.gpu.global.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from) : "memory");
+  return v;
+}
+__device__ __forceinline__ ulonglong2 load_pair(const uint64_t* from) {
+  ulonglong2 v;
+  asm volatile("ld.relaxed.gpu.global.v2.u64 {%0, %1}, [%2];" : "=l"(v.x), "=l"(v.y) : "l"(from) : "memory");
+  return v;
+}
+__device__ __forceinline__ void store_word(uint64_t* to, uint32_t tag, uint32_t value) {
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(to), "l"(static_cast<uint64_t>(tag) << 32 | value)
+               : "memory");
+}
 
 }  // namespace polar::cuda::router::ptx

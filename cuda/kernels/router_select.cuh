@@ -1,373 +1,349 @@
 // Selection of neurons on the device: the k largest of n scores, or all above a threshold; positions ascend.
 //
-// One cluster of blocks (one block before sm_90), each with an equal slice of the scores. Radix select over the range
-// of keys that is left: histogram, total over the cluster, the bin in which the k-th largest lies becomes the range.
-// Counts are integers and slices have fixed places in the output, so nothing depends on timing.
+// Many blocks, each with neighbouring scores in shared memory. They meet twice, through global memory, and wait for the
+// data itself instead of a barrier: first until the histogram of all keys has counted every key, which leaves the bin
+// of the k-th largest key; then until the packet of every block is there, with its counts and its keys in that bin.
+// Counts are integers and blocks have fixed places in the output, so nothing depends on timing.
 #pragma once
 
 #include "../device/dependent.cuh"
 #include "router_key.cuh"
 #include "router_ptx.cuh"
+#include "router_select_config.h"
 
 namespace polar::cuda::router {
 
-inline constexpr int kSelectThreads = 512;
 inline constexpr int kSelectWarps = kSelectThreads / 32;
-inline constexpr int kBinBits = 10;
-inline constexpr int kBins = 1 << kBinBits;
-inline constexpr int kBinsPerThread = kBins / kSelectThreads;
-inline constexpr int kCandidates = 1024;  // so few keys left are compared with each other instead
-inline constexpr int kClusterBlocks = 8;
-static_assert(kBinsPerThread == 2);
+inline constexpr int kWordsPerThread = kWords / kSelectThreads;
+inline constexpr uint32_t kFullWarp = 0xffffffffu;
+static_assert(kSelectWarps <= 32 && kWordsPerThread == 2);
 
 struct SelectParams {
   const float* scores;  // [n]
   int n;
   int k;  // top-k; 0: all above `threshold`
   float threshold;
-  int slice;        // scores per block, a multiple of 32
-  int cached;       // 1: the slice is kept in shared memory
-  uint32_t* range;  // {max of ~key, max of key} of all scores, left at zero; null: to be found
+  SelectPlan plan;
+  bool range_known;  // state->range, left at zero
+  SelectState* state;
   int32_t* index;
   int32_t* count;  // or null
 };
 
 struct SelectShared {
-  uint32_t histogram[2][kBins];             // used in turns: others may still read the last one
-  uint32_t mine[kCandidates];               // keys that this block found
-  uint32_t all[kCandidates];                // keys of all blocks
-  uint32_t exchange[2][kClusterBlocks][2];  // a pair of every block; one array per use, as others may lag behind
-  uint32_t warp[kSelectWarps][2];
-  uint32_t found[3];
-  uint32_t taken;  // entries of `mine`
+  uint32_t histogram[kWords];
+  uint32_t keys[kKept][kSelectThreads];
+  alignas(16) uint32_t list[kCandidates];  // candidates of all blocks, in whatever order
+  bool from_before[kCandidates];           // of blocks before this one
+  uint32_t listed, published;
+  uint32_t warp[2][kSelectWarps];  // used in turns: others may still read the last one
+  uint32_t found[3], smallest;
+  uint32_t above_before, inside_before, above_total;
+  uint32_t tag;
 };
 
-template <int Blocks>
-__device__ __forceinline__ int block_of_cluster() {
-#if __CUDA_ARCH__ >= 900
-  if constexpr (Blocks > 1) return static_cast<int>(ptx::cluster_rank());
-#endif
-  return 0;
-}
-
-template <int Blocks>
-__device__ __forceinline__ void sync_blocks() {
-#if __CUDA_ARCH__ >= 900
-  if constexpr (Blocks > 1) ptx::cluster_sync();
-#endif
-  if constexpr (Blocks == 1) __syncthreads();
-}
-
-// Makes the pair of every block known to every block. Thread 0's values count.
-template <int Blocks>
-__device__ __forceinline__ void exchange_pair(uint32_t (&pairs)[kClusterBlocks][2], int rank, uint32_t a, uint32_t b) {
-  if (threadIdx.x == 0) {
-#if __CUDA_ARCH__ >= 900
-    if constexpr (Blocks > 1) {
-      const uint32_t mine = ptx::shared_address(&pairs[rank][0]);
-      for (int block = 0; block < Blocks; ++block) {
-        ptx::cluster_store(ptx::cluster_address(mine, block), a);
-        ptx::cluster_store(ptx::cluster_address(mine + 4, block), b);
-      }
-    } else
-#endif
-    {
-      pairs[rank][0] = a, pairs[rank][1] = b;
-    }
-  }
-  sync_blocks<Blocks>();
-}
-
-// The slice of this block: keys by position within it.
-struct Slice {
-  const uint32_t* cache;  // null: read the scores again
-  const float* scores;
-  int first, length;
-  __device__ __forceinline__ uint32_t key(int i) const {
-    return cache != nullptr ? cache[i] : key_of(__ldcg(scores + first + i));
-  }
-};
-
-// Smallest and largest key of all slices, from those of this thread.
-template <int Blocks>
-__device__ void key_range(SelectShared& s, int rank, uint32_t& low, uint32_t& high) {
-  low = __reduce_min_sync(0xffffffffu, low), high = __reduce_max_sync(0xffffffffu, high);
-  if ((threadIdx.x & 31) == 0) s.warp[threadIdx.x >> 5][0] = low, s.warp[threadIdx.x >> 5][1] = high;
-  __syncthreads();
-  for (int w = 0; w < kSelectWarps; ++w) low = min(low, s.warp[w][0]), high = max(high, s.warp[w][1]);
-  exchange_pair<Blocks>(s.exchange[0], rank, low, high);
-  for (int b = 0; b < Blocks; ++b) low = min(low, s.exchange[0][b][0]), high = max(high, s.exchange[0][b][1]);
-}
-
-// Word `word` of block `block`'s copy of a shared array.
-template <int Blocks>
-__device__ __forceinline__ uint32_t read_block(const uint32_t* array, int word, int block) {
-#if __CUDA_ARCH__ >= 900
-  if constexpr (Blocks > 1) {
-    return ptx::cluster_load(ptx::cluster_address(ptx::shared_address(array + word), static_cast<uint32_t>(block)));
-  }
-#endif
-  return array[word];
-}
-
-// The bin that holds the `need`-th largest key: found = {bin, keys above it, keys in it}. Every block adds up all
-// histograms for itself.
-template <int Blocks>
-__device__ void find_bin(SelectShared& s, const uint32_t* histogram, uint32_t need) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  uint32_t counts[kBinsPerThread] = {}, sum = 0;
-#pragma unroll
-  for (int block = 0; block < Blocks; ++block) {
-#pragma unroll
-    for (int i = 0; i < kBinsPerThread; ++i) {
-      counts[i] += read_block<Blocks>(histogram, thread * kBinsPerThread + i, block);
-    }
-  }
-  for (int i = 0; i < kBinsPerThread; ++i) sum += counts[i];
-  uint32_t suffix = sum;  // of this lane and those above it
-#pragma unroll
-  for (int step = 1; step < 32; step *= 2) {
-    const uint32_t other = __shfl_down_sync(0xffffffffu, suffix, step);
-    if (lane + step < 32) suffix += other;
-  }
-  if (lane == 0) s.warp[warp][0] = suffix;
-  __syncthreads();
-  uint32_t above = suffix - sum;
-  for (int w = warp + 1; w < kSelectWarps; ++w) above += s.warp[w][0];
-#pragma unroll
-  for (int i = kBinsPerThread - 1; i >= 0; --i) {
-    if (above < need && need <= above + counts[i]) {
-      s.found[0] = static_cast<uint32_t>(thread * kBinsPerThread + i), s.found[1] = above, s.found[2] = counts[i];
-    }
-    above += counts[i];
-  }
-  __syncthreads();
-}
+__device__ __forceinline__ uint32_t tag_of(unsigned long long word) { return static_cast<uint32_t>(word >> 32); }
 
 // What is taken: keys above `high`, and the first `need` in order of position of those in low .. high.
 struct Threshold {
   uint32_t low, high, need;
+  __device__ __forceinline__ bool inside(uint32_t key) const { return key >= low && key <= high; }
 };
 
-// The end of the search when at most kCandidates keys lie in low .. high: every block gathers them all, in whatever
-// order, and finds the need-th largest by counting, so the order does not matter.
-template <int Blocks>
-__device__ void settle(SelectShared& s, const Slice& slice, Threshold& t) {
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread == 0) s.taken = 0;
-  __syncthreads();
-  for (int i = thread; i < slice.length; i += kSelectThreads) {
-    const uint32_t key = slice.key(i);
-    if (key >= t.low && key <= t.high) s.mine[atomicAdd(&s.taken, 1u)] = key;
+// The scores of this thread: per_thread of them, 32 apart; those of a warp and of a block are neighbours.
+struct Mine {
+  const float* scores;
+  uint32_t* kept;
+  uint32_t first, n;  // positions may lie past n
+  int count;
+  uint32_t low = 0, high = 0xffffffffu;  // keys are clamped: a range that left one out would have all wait for it
+
+  __device__ Mine(const SelectParams& p, SelectShared& s)
+      : scores(p.scores),
+        kept(&s.keys[0][threadIdx.x]),
+        first((blockIdx.x * kSelectThreads + (threadIdx.x & ~31u)) * static_cast<uint32_t>(p.plan.per_thread) +
+              (threadIdx.x & 31)),
+        n(static_cast<uint32_t>(p.n)),
+        count(p.plan.per_thread) {}
+  __device__ __forceinline__ uint32_t position(int j) const { return first + static_cast<uint32_t>(j) * 32; }
+  __device__ __forceinline__ float score(int j) const {
+    return j < count && position(j) < n ? __ldcg(scores + position(j)) : 0.0f;
   }
-  sync_blocks<Blocks>();
-  // Warp w fetches the keys of block w % Blocks, so that all blocks are read at once.
-  uint32_t counts[Blocks], total = 0, before = 0, theirs = 0;
-  const int from = (thread >> 5) % Blocks;
-#pragma unroll
-  for (int block = 0; block < Blocks; ++block) counts[block] = read_block<Blocks>(&s.taken, 0, block);
-#pragma unroll
-  for (int block = 0; block < Blocks; ++block) {
-    if (block == from) before = total, theirs = counts[block];
-    total += counts[block];
-  }
-  for (uint32_t i = thread / (32 * Blocks) * 32 + (thread & 31); i < theirs; i += kSelectThreads / Blocks) {
-    s.all[before + i] = read_block<Blocks>(s.mine, static_cast<int>(i), from);
-  }
-  for (uint32_t i = total + threadIdx.x; i < total + 4 && i < kCandidates; i += kSelectThreads) s.all[i] = 0;
-  if (thread == 0) s.found[0] = 0xffffffffu;
-  __syncthreads();
-  // The need-th largest is the smallest key with fewer than `need` above it. (Padding, key 0, is above nothing.)
-  uint32_t smallest = 0xffffffffu, its_above = 0;
-  bool any = false;
-  const uint4* all = reinterpret_cast<const uint4*>(s.all);
-  for (uint32_t i = threadIdx.x; i < total; i += kSelectThreads) {
-    const uint32_t key = s.all[i];
-    uint32_t above = 0;
-#pragma unroll 4
-    for (uint32_t j = 0; j < (total + 3) / 4; ++j) {
-      const uint4 other = all[j];
-      above += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
+  __device__ __forceinline__ uint32_t clamped(float score) const { return min(max(key_of(score), low), high); }
+  __device__ __forceinline__ void keep() {
+    for (int j = 0; j < min(count, kKept); j += 4) {
+      const float a = score(j), b = score(j + 1), c = score(j + 2), d = score(j + 3);
+      kept[j * kSelectThreads] = clamped(a), kept[(j + 1) * kSelectThreads] = clamped(b);
+      kept[(j + 2) * kSelectThreads] = clamped(c), kept[(j + 3) * kSelectThreads] = clamped(d);
     }
-    if (above < t.need && key <= smallest) smallest = key, its_above = above, any = true;
   }
-  atomicMin(&s.found[0], smallest);
+  __device__ __forceinline__ uint32_t key(int j) const {
+    return j < kKept ? kept[j * kSelectThreads] : clamped(score(j));
+  }
+  // body(position, key, whether it exists), by all threads together, in ascending order of position.
+  template <typename Body>
+  __device__ __forceinline__ void each(const Body& body) const {
+#pragma unroll 1
+    for (int j = 0; j < count; j += 2) {
+      const uint32_t first = key(j), second = key(j + 1);
+      body(position(j), first, position(j) < n);
+      body(position(j + 1), second, position(j + 1) < n);
+    }
+  }
+};
+
+// Adds this block's keys in t.low .. t.high to the histogram of all blocks. Counting in shared memory first bounds how
+// often one address is added to, whatever the keys are.
+__device__ __forceinline__ void add_histogram(SelectShared& s, uint32_t* histogram, const Mine& mine,
+                                              const Threshold& t, int shift, int packed) {
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    if (!exists || !t.inside(key)) return;
+    const uint32_t bin = (key - t.low) >> shift;
+    atomicAdd(&s.histogram[bin >> packed], 1u << (bin & packed) * 16);
+  });
   __syncthreads();
-  if (any && s.found[0] == smallest) s.found[1] = its_above;
-  __syncthreads();
-  t.low = t.high = s.found[0];
-  t.need -= s.found[1];
+#pragma unroll
+  for (int i = 0; i < kWordsPerThread; ++i) {
+    const int word = i * kSelectThreads + static_cast<int>(threadIdx.x);
+    const uint32_t count = s.histogram[word];
+    if (count != 0) atomicAdd(histogram + word, count), s.histogram[word] = 0;
+  }
 }
 
-// Narrows low .. high, the range of all keys, down to the k-th largest.
-template <int Blocks>
-__device__ Threshold find_threshold(SelectShared& s, const Slice& slice, uint32_t low, uint32_t high, uint32_t k) {
-  Threshold t{low, high, k};
-  for (int turn = 0; t.low != t.high; turn ^= 1) {
-    const int bits = 32 - __clz(t.high - t.low);
-    const int shift = bits > kBinBits ? bits - kBinBits : 0;
-    uint32_t* histogram = s.histogram[turn];
-    for (int bin = static_cast<int>(threadIdx.x); bin < kBins; bin += kSelectThreads) histogram[bin] = 0;
+// The bin that holds the `need`-th largest of `total` keys: found = {bin, keys above it, keys in it}. The histogram
+// only grows, so it is complete once it holds `total` keys.
+__device__ __forceinline__ void find_bin(SelectShared& s, const uint32_t* histogram, int packed, uint32_t total,
+                                         uint32_t need) {
+  const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
+  uint32_t counts[2 * kWordsPerThread], sum, warp_sum, above, seen;  // unpacked: only the even ones
+  int turn = 0;
+  do {
+    const uint2 v = ptx::load_words(histogram + thread * kWordsPerThread);
+    counts[0] = packed != 0 ? v.x & 0xffffu : v.x, counts[1] = packed != 0 ? v.x >> 16 : 0;
+    counts[2] = packed != 0 ? v.y & 0xffffu : v.y, counts[3] = packed != 0 ? v.y >> 16 : 0;
+    sum = counts[0] + counts[1] + counts[2] + counts[3];
+    warp_sum = __reduce_add_sync(kFullWarp, sum);
+    if (lane == 0) s.warp[turn][warp] = warp_sum;
     __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
-      const uint32_t key = slice.key(i);
-      if (key >= t.low && key <= t.high) atomicAdd(&histogram[(key - t.low) >> shift], 1u);
+    const uint32_t other = lane < kSelectWarps ? s.warp[turn][lane] : 0;
+    seen = __reduce_add_sync(kFullWarp, other);
+    above = __reduce_add_sync(kFullWarp, lane > warp ? other : 0);
+    turn ^= 1;
+  } while (seen != total);
+  if (above < need && need <= above + warp_sum) {
+    uint32_t suffix = sum;  // of this lane and those above it
+#pragma unroll
+    for (int step = 1; step < 32; step *= 2) {
+      const uint32_t other = __shfl_down_sync(kFullWarp, suffix, step);
+      if (lane + step < 32) suffix += other;
     }
-    sync_blocks<Blocks>();
-    find_bin<Blocks>(s, histogram, t.need);
-    t.need -= s.found[1];
-    const uint32_t bottom = t.low + (s.found[0] << shift), inside = s.found[2];
-    t.high = min(t.high, bottom + ((1u << shift) - 1u));
-    t.low = bottom;
-    if (t.need == inside || shift == 0) break;  // the whole bin is taken, or its keys are equal
-    if (inside <= kCandidates) {
-      settle<Blocks>(s, slice, t);
+    above += suffix - sum;
+#pragma unroll
+    for (int i = 2 * kWordsPerThread - 1; i >= 0; --i) {
+      if (above < need && need <= above + counts[i]) {
+        s.found[0] = (thread * kWordsPerThread * 2 + i) >> (1 - packed), s.found[1] = above, s.found[2] = counts[i];
+      }
+      above += counts[i];
+    }
+  }
+  __syncthreads();
+}
+
+// What find_range() leaves.
+struct Search {
+  Threshold t;
+  int levels;         // histograms that were used
+  uint32_t unsorted;  // keys in t.low .. t.high if it takes their order to tell which of them are taken; else 0
+};
+
+// Narrows the range of all keys down to the bin of the k-th largest, until few enough keys are in it, all are taken, or
+// all are equal.
+__device__ __forceinline__ Search find_range(SelectShared& s, const SelectParams& p, const Mine& mine) {
+  Search r{{mine.low, mine.high, static_cast<uint32_t>(p.k)}, 0, 0};
+  uint32_t total = static_cast<uint32_t>(p.n);
+  const int packed = p.n <= kMostPacked ? 1 : 0, bin_bits = kWordBits + packed;
+  while (r.t.low != r.t.high) {
+    const int bits = 32 - __clz(static_cast<int>(r.t.high - r.t.low));
+    const int shift = bits > bin_bits ? bits - bin_bits : 0;
+    uint32_t* histogram = p.state->histogram[r.levels++];
+    add_histogram(s, histogram, mine, r.t, shift, packed);
+    find_bin(s, histogram, packed, total, r.t.need);
+    r.t.need -= s.found[1];
+    total = s.found[2];
+    const uint32_t bottom = r.t.low + (s.found[0] << shift);
+    r.t.high = bottom + min(r.t.high - bottom, (1u << shift) - 1u);
+    r.t.low = bottom;
+    if (r.t.need == total || shift == 0) break;
+    if (total <= kCandidates) {
+      r.unsorted = total;
       break;
     }
   }
-  return t;
+  return r;
 }
 
-// Writes the positions in ascending order: each warp of each block has a contiguous range of scores.
-template <int Blocks>
-__device__ void compact(SelectShared& s, const SelectParams& p, const Slice& slice, int rank, const Threshold& t) {
-  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  const int range = (slice.length + kSelectThreads - 1) / kSelectThreads * 32;
-  const int begin = warp * range, end = min(begin + range, slice.length);
-  uint32_t above = 0, equal = 0;
-  for (int i = begin + lane; i < begin + range; i += 32) {
-    const uint32_t key = i < end ? slice.key(i) : 0;
-    above += __popc(__ballot_sync(0xffffffffu, i < end && key > t.high));
-    equal += __popc(__ballot_sync(0xffffffffu, i < end && key <= t.high && key >= t.low));
-  }
-  __syncthreads();
-  if (lane == 0) s.warp[warp][0] = above, s.warp[warp][1] = equal;
-  __syncthreads();
-  uint32_t all_above = 0, all_equal = 0;
-  above = equal = 0;
-  for (int w = 0; w < kSelectWarps; ++w) {
-    if (w == warp) above = all_above, equal = all_equal;
-    all_above += s.warp[w][0], all_equal += s.warp[w][1];
-  }
-  exchange_pair<Blocks>(s.exchange[1], rank, all_above, all_equal);
-  for (int b = 0; b < rank; ++b) above += s.exchange[1][b][0], equal += s.exchange[1][b][1];
-  for (int i = begin + lane; i < begin + range; i += 32) {
-    const uint32_t key = i < end ? slice.key(i) : 0;
-    const bool is_above = i < end && key > t.high, is_equal = i < end && key <= t.high && key >= t.low;
-    const uint32_t mask_above = __ballot_sync(0xffffffffu, is_above);
-    const uint32_t mask_equal = __ballot_sync(0xffffffffu, is_equal);
-    const uint32_t before = (1u << lane) - 1u;
-    const uint32_t my_equal = equal + __popc(mask_equal & before);
-    const uint32_t place = above + __popc(mask_above & before) + min(my_equal, t.need);
-    if (is_above || (is_equal && my_equal < t.need)) p.index[place] = slice.first + i;
-    above += __popc(mask_above), equal += __popc(mask_equal);
-  }
-  if (p.count != nullptr && rank == Blocks - 1 && thread == kSelectThreads - 1) {
-    *p.count = static_cast<int32_t>(above + min(equal, t.need));
-  }
+// s.warp = {keys above the range, keys inside it} of this warp.
+__device__ __forceinline__ void count_warp(SelectShared& s, const Mine& mine, const Threshold& t) {
+  uint32_t above = 0, inside = 0;
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    above += __popc(__ballot_sync(kFullWarp, exists && key > t.high));
+    inside += __popc(__ballot_sync(kFullWarp, exists && t.inside(key)));
+  });
+  if ((threadIdx.x & 31) == 0) s.warp[0][threadIdx.x >> 5] = above, s.warp[1][threadIdx.x >> 5] = inside;
 }
 
-template <int Blocks>
-__global__ void __launch_bounds__(kSelectThreads, 1) select_kernel(const SelectParams p) {
+// Tells all blocks this one's counts, and its keys in the range if they are to be compared, in whatever order.
+__device__ __forceinline__ void publish(SelectShared& s, const SelectParams& p, const Mine& mine, const Search& r) {
+  uint64_t* packet = p.state->packet[blockIdx.x];
+  mine.each([&](uint32_t, uint32_t key, bool exists) {
+    if (exists && r.unsorted != 0 && r.t.inside(key)) {
+      ptx::store_word(packet + 2 + atomicAdd(&s.published, 1u), s.tag, key);
+    }
+  });
+  count_warp(s, mine, r.t);
+  __syncthreads();
+  if (threadIdx.x >= 32) return;
+  const uint32_t above = __reduce_add_sync(kFullWarp, threadIdx.x < kSelectWarps ? s.warp[0][threadIdx.x] : 0);
+  const uint32_t inside = __reduce_add_sync(kFullWarp, threadIdx.x < kSelectWarps ? s.warp[1][threadIdx.x] : 0);
+  if (threadIdx.x < 2) ptx::store_word(packet + threadIdx.x, s.tag, threadIdx.x == 0 ? above : inside);
+}
+
+// Waits for the packets of all blocks. A few threads read one, two words at a time, the first ones before it is known
+// whether they count.
+__device__ __forceinline__ void gather(SelectShared& s, const SelectParams& p, bool unsorted) {
+  const uint32_t parts_log2 = gridDim.x <= kMaxSelectBlocks / 4 ? 4 : gridDim.x <= kMaxSelectBlocks / 2 ? 3 : 2;
+  const uint32_t parts = 1u << parts_log2, block = threadIdx.x >> parts_log2, part = threadIdx.x & (parts - 1);
+  const uint32_t lane = threadIdx.x & 31;
+  const bool exists = block < gridDim.x, before = block < blockIdx.x;
+  const uint64_t* packet = p.state->packet[exists ? block : 0];
+  const uint32_t tag = s.tag;
+  ulonglong2 pair = ptx::load_pair(packet + 2 * part);
+  if (exists && part == 0) {
+    while (tag_of(pair.x) != tag || tag_of(pair.y) != tag) pair = ptx::load_pair(packet);
+  }
+  const auto above = exists && part == 0 ? static_cast<uint32_t>(pair.x) : 0;
+  uint32_t inside = exists && part == 0 ? static_cast<uint32_t>(pair.y) : 0;
+  const uint32_t above_before = __reduce_add_sync(kFullWarp, before ? above : 0);
+  const uint32_t inside_before = __reduce_add_sync(kFullWarp, before ? inside : 0);
+  const uint32_t above_total = __reduce_add_sync(kFullWarp, above);
+  if (lane == 0 && above_total + inside_before != 0) {
+    atomicAdd(&s.above_before, above_before), atomicAdd(&s.inside_before, inside_before);
+    atomicAdd(&s.above_total, above_total);
+  }
+  inside = __shfl_sync(kFullWarp, inside, lane & ~(parts - 1));
+  if (unsorted && exists) {
+#pragma unroll 1
+    for (uint32_t i = part == 0 ? parts : part; 2 * (i - 1) < inside; i += parts) {
+      const uint32_t at = 2 * (i - 1);
+      const bool both = at + 1 < inside;
+      if (i >= parts) pair = ptx::load_pair(packet + 2 * i);
+      while (tag_of(pair.x) != tag || (both && tag_of(pair.y) != tag)) pair = ptx::load_pair(packet + 2 * i);
+      const uint32_t to = atomicAdd(&s.listed, both ? 2u : 1u);
+      s.list[to] = static_cast<uint32_t>(pair.x), s.from_before[to] = before;
+      if (both) s.list[to + 1] = static_cast<uint32_t>(pair.y), s.from_before[to + 1] = before;
+    }
+  }
+  __syncthreads();
+}
+
+// Finds the need-th largest of the candidates by counting, so their order in the list does not matter: four lanes for
+// each candidate. The range becomes that key, and the candidates of blocks before join the sums.
+__device__ __forceinline__ void settle(SelectShared& s, Threshold& t, uint32_t candidates) {
+  const uint32_t thread = threadIdx.x, lane = thread & 31, warp = thread >> 5, part = lane & 3;
+  const uint4* list = reinterpret_cast<const uint4*>(s.list);  // zero, which is above nothing, past the candidates
+  uint32_t smallest = 0xffffffffu;                             // of this lane's keys with fewer than `need` above them
+#pragma unroll 1
+  for (uint32_t base = warp * 8; base < candidates; base += kSelectThreads / 4) {
+    const uint32_t key = s.list[base + (lane >> 2)];
+    uint32_t above = 0;
+#pragma unroll 4
+    for (uint32_t i = part; i * 4 < candidates; i += 4) {
+      const uint4 other = list[i];
+      above += (other.x > key) + (other.y > key) + (other.z > key) + (other.w > key);
+    }
+    above += __shfl_xor_sync(kFullWarp, above, 1);
+    above += __shfl_xor_sync(kFullWarp, above, 2);
+    if (base + (lane >> 2) < candidates && above < t.need) smallest = min(smallest, key);
+  }
+  smallest = __reduce_min_sync(kFullWarp, smallest);
+  if (lane == 0) atomicMin(&s.smallest, smallest);
+  if (thread == 0) s.inside_before = 0;
+  __syncthreads();
+  t.low = t.high = s.smallest;
+  t.need -= __syncthreads_count(thread < candidates && s.list[thread] > t.high);
+  const bool counts = thread < candidates && s.from_before[thread];
+  const uint32_t above = __popc(__ballot_sync(kFullWarp, counts && s.list[thread] > t.high));
+  const uint32_t equal = __popc(__ballot_sync(kFullWarp, counts && s.list[thread] == t.high));
+  if (lane == 0 && above + equal != 0) atomicAdd(&s.above_before, above), atomicAdd(&s.inside_before, equal);
+}
+
+// Writes this block's positions in ascending order.
+__device__ __forceinline__ void write_positions(const SelectShared& s, const SelectParams& p, const Mine& mine,
+                                                const Threshold& t) {
+  const uint32_t lane = threadIdx.x & 31, warp = threadIdx.x >> 5, lanes_before = (1u << lane) - 1u;
+  uint32_t above = s.above_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[0][lane] : 0);
+  uint32_t inside = s.inside_before + __reduce_add_sync(kFullWarp, lane < warp ? s.warp[1][lane] : 0);
+  mine.each([&](uint32_t position, uint32_t key, bool exists) {
+    const bool is_above = exists && key > t.high, is_inside = exists && t.inside(key);
+    const uint32_t mask_above = __ballot_sync(kFullWarp, is_above);
+    const uint32_t mask_inside = __ballot_sync(kFullWarp, is_inside);
+    const uint32_t my_inside = inside + __popc(mask_inside & lanes_before);
+    const uint32_t place = above + __popc(mask_above & lanes_before) + min(my_inside, t.need);
+    if (is_above || (is_inside && my_inside < t.need)) p.index[place] = static_cast<int32_t>(position);
+    above += __popc(mask_above), inside += __popc(mask_inside);
+  });
+}
+
+// Every block has published, so none reads the histograms, the range or the launch's number any more.
+__device__ __forceinline__ void reset_state(const SelectParams& p, int levels, uint32_t tag) {
+#pragma unroll 1
+  for (uint32_t i = blockIdx.x * kSelectThreads + threadIdx.x; i < static_cast<uint32_t>(levels * kWords);
+       i += gridDim.x * kSelectThreads) {
+    (&p.state->histogram[0][0])[i] = 0;
+  }
+  if (blockIdx.x != 0) return;
+  if (threadIdx.x < 2) p.state->range[threadIdx.x] = 0;
+  if (threadIdx.x == 2) p.state->launches = tag;
+}
+
+__global__ void __launch_bounds__(kSelectThreads, 2) select_kernel(const SelectParams p) {
   __shared__ SelectShared s;
-  extern __shared__ uint32_t cache[];
-  wait_for_dependencies();
-  const int rank = block_of_cluster<Blocks>();
-  Slice slice{nullptr, p.scores, min(rank * p.slice, p.n), 0};
-  slice.length = min(p.slice, p.n - slice.first);
-  uint32_t low = 0xffffffffu, high = 0;
-#pragma unroll 16
-  for (int i = static_cast<int>(threadIdx.x); i < slice.length; i += kSelectThreads) {
-    const uint32_t key = slice.key(i);
-    if (p.cached != 0) cache[i] = key;
-    low = min(low, key), high = max(high, key);
+  const uint32_t thread = threadIdx.x;
+#pragma unroll
+  for (uint32_t i = 0; i < kWords; i += kSelectThreads) s.histogram[i + thread] = 0;
+  if (thread < kCandidates) s.list[thread] = 0;
+  // What was streamed through L2 since the launch before has thrown these lines out.
+  if (thread < kWords / 32) ptx::prefetch(&p.state->histogram[0][thread * 32]);
+  if (thread < gridDim.x) ptx::prefetch(p.state->packet[thread]);
+  if (thread == 0) {
+    s.smallest = 0xffffffffu;
+    s.listed = s.published = s.above_before = s.inside_before = s.above_total = 0;
   }
-  if (p.cached != 0) slice.cache = cache;
-  Threshold t{0xffffffffu, 0, 0};
+  __syncthreads();
+  wait_for_dependencies();
+  uint32_t launches = 0;
+  if (thread == 0) launches = __ldcg(&p.state->launches);
+  Mine mine(p, s);
+  if (p.range_known) mine.low = ~__ldcg(p.state->range), mine.high = __ldcg(p.state->range + 1);
+  mine.keep();
+  if (thread == 0) s.tag = launches + 1;
+  Search r{{0xffffffffu, 0, 0}, 0, 0};
   if (p.k > 0) {
-    if (p.range != nullptr) {
-      low = ~__ldcg(p.range), high = __ldcg(p.range + 1);
-      __syncthreads();
-    } else {
-      key_range<Blocks>(s, rank, low, high);
-    }
-    t = find_threshold<Blocks>(s, slice, low, high, static_cast<uint32_t>(p.k));
+    r = find_range(s, p, mine);
   } else {
-    t.high = key_of(p.threshold);  // low stays above it: nothing else is taken
+    r.t.high = key_of(p.threshold);  // low stays above it: nothing else is taken
+  }
+  __syncthreads();  // s.tag
+  publish(s, p, mine, r);
+  gather(s, p, r.unsorted != 0);
+  if (r.unsorted != 0) {
+    settle(s, r.t, r.unsorted);
+    count_warp(s, mine, r.t);
     __syncthreads();
   }
-  compact<Blocks>(s, p, slice, rank, t);
-  // Every block has read the range: all met in compact().
-  if (p.range != nullptr && rank == 0 && threadIdx.x < 2) p.range[threadIdx.x] = 0;
-}
-
-// ---- attention groups ---------------------------------------------------------------------------------------------
-
-struct GroupParams {
-  const float* partial;  // [splits, batch, groups]
-  int splits, groups, top_k;
-  int64_t batch;
-  float* scores;   // [batch, groups]
-  int32_t* index;  // [batch, top_k]
-};
-
-// One block per sequence: scores = sum over splits, then each group counts those that come before it. Dynamic shared
-// memory: the keys, room for a multiple of eight.
-template <int Threads>
-__global__ void __launch_bounds__(Threads, 1) group_select_kernel(const GroupParams p) {
-  extern __shared__ uint32_t keys[];
-  __shared__ float part[Threads];
-  __shared__ int warp_count[Threads / 32];
-  const int thread = static_cast<int>(threadIdx.x), lane = thread & 31, warp = thread >> 5;
-  const int64_t row = static_cast<int64_t>(blockIdx.x) * p.groups;
-  const int64_t split_stride = p.batch * p.groups;
-  // Few groups: several threads share the splits of one. Part i takes splits i, i + parts, ...; a fixed order.
-  const int width = min((p.groups + 31) / 32 * 32, Threads), parts = Threads / width;
-  const int column = thread % width, mine = thread / width;
-  wait_for_dependencies();
-  for (int base = 0; base < p.groups; base += width) {
-    const int group = base + column;
-    float sum = 0;
-    if (group < p.groups && mine < parts) {
-#pragma unroll 8
-      for (int split = mine; split < p.splits; split += parts) {
-        sum += __ldcg(p.partial + split * split_stride + row + group);
-      }
-    }
-    part[thread] = sum;
-    __syncthreads();
-    if (thread < width && group < p.groups) {
-      for (int i = 1; i < parts; ++i) sum += part[i * width + column];
-      keys[group] = key_of(sum);
-      p.scores[row + group] = sum;
-    }
-    __syncthreads();
-  }
-  int taken = 0;
-  for (int base = 0; base < p.groups; base += Threads) {
-    const int group = base + thread;
-    bool selected = false;
-    if (group < p.groups) {
-      const uint32_t key = keys[group];
-      int before = 0;
-#pragma unroll 8
-      for (int other = 0; other < p.groups; ++other) {
-        before += keys[other] > key || (keys[other] == key && other < group);
-      }
-      selected = before < p.top_k;
-    }
-    const uint32_t mask = __ballot_sync(0xffffffffu, selected);
-    if (lane == 0) warp_count[warp] = __popc(mask);
-    __syncthreads();
-    int place = taken;
-    for (int w = 0; w < Threads / 32; ++w) {
-      if (w < warp) place += warp_count[w];
-      taken += warp_count[w];
-    }
-    place += __popc(mask & ((1u << lane) - 1u));
-    if (selected) p.index[static_cast<int64_t>(blockIdx.x) * p.top_k + place] = group;
-    __syncthreads();
-  }
+  write_positions(s, p, mine, r.t);
+  if (p.count != nullptr && blockIdx.x == 0 && thread == 0) *p.count = static_cast<int32_t>(s.above_total);
+  reset_state(p, r.levels, s.tag);
 }
 
 }  // namespace polar::cuda::router

@@ -1,9 +1,9 @@
-// Stand-alone check and timing of the CUDA routers and selections, for work on them: needs a GPU, no addon, no driver
-// library.
+// Stand-alone check and timing of the CUDA routers, for work on them (selections alone: cuda_select.cu): needs a GPU,
+// no addon, no driver library.
 //
 //   cuda_router edges [quick]  every edge shape and dtype: scores against a float64 reference within the project's
 //                              tolerance, indices exactly against the kernel's own scores, four to ten bitwise-equal
-//                              repeats, poisoned outputs; selections against a sort on the host. Exit 1 on a failure.
+//                              repeats, poisoned outputs. Exit 1 on a failure.
 //   cuda_router time [TEXT]    one table of times per shape whose name contains TEXT, cold cache, launches in a graph
 //   cuda_router one            each router once at OPT-66B's size, for a profiler
 //
@@ -14,7 +14,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <functional>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -25,6 +24,7 @@
 #include "../../cuda/kernels/reference.h"
 #include "../../cuda/kernels/router.h"
 #include "../../src/native/common/random.h"
+#include "cuda_timing.h"
 
 using namespace polar;
 using namespace polar::cuda;
@@ -43,21 +43,6 @@ DeviceBuffer random_tensor(int64_t count, Tensor tensor, float scale, int dtype)
   fill_kernel<<<2048, 256>>>(buffer.as<uint16_t>(), count, stream_key(7, tensor, 0), scale, dtype);
   CHECK_LAUNCH("fill");
   return buffer;
-}
-
-DeviceInfo device_info() {
-  cudaDeviceProp p{};
-  CHECK_CUDA(cudaGetDeviceProperties(&p, 0));
-#ifdef CUDA_ROUTER_SM80
-  p.major = 8, p.minor = 0, p.sharedMemPerBlockOptin = 101376;
-#endif
-  return {0,
-          p.multiProcessorCount,
-          p.major,
-          p.minor,
-          p.sharedMemPerBlockOptin,
-          p.sharedMemPerMultiprocessor,
-          static_cast<size_t>(p.l2CacheSize)};
 }
 
 struct Shape {
@@ -196,62 +181,6 @@ void check_shape(const Shape& s, const DeviceInfo& device, int repeats) {
   }
 }
 
-void check_selection(const char* name, const std::vector<float>& scores, int64_t k, const DeviceInfo& device) {
-  ++checks;
-  const auto n = static_cast<int64_t>(scores.size());
-  const DeviceBuffer input = to_device(scores), index(scores.size() * 4), count(4);
-  CHECK_CUDA(cudaMemset(index.as(), 0xff, index.bytes()));
-  launch_top_k(device, input.as<float>(), n, k, index.as<int32_t>(), nullptr);
-  check_cuda(cudaDeviceSynchronize(), name);
-  std::vector<int32_t> want = top_of(scores.data(), n, k);
-  const std::string text = std::string(name) + " n" + std::to_string(n) + " k" + std::to_string(k);
-  if (to_host<int32_t>(index.as(), want.size()) != want) fail("top-k " + text);
-  // The k-th largest as threshold: everything strictly above it.
-  float threshold = INFINITY;
-  for (const int32_t i : want) threshold = std::min(threshold, scores[i]);
-  want.clear();
-  for (int64_t i = 0; i < n; ++i) {
-    if (scores[i] > threshold) want.push_back(static_cast<int32_t>(i));
-  }
-  CHECK_CUDA(cudaMemset(index.as(), 0xff, index.bytes()));
-  launch_select_above(device, input.as<float>(), n, threshold, index.as<int32_t>(), count.as<int32_t>(), nullptr);
-  check_cuda(cudaDeviceSynchronize(), name);
-  const int32_t found = to_host<int32_t>(count.as(), 1)[0];
-  if (found != static_cast<int32_t>(want.size()) || to_host<int32_t>(index.as(), want.size()) != want) {
-    fail("select-above " + text + ": count " + std::to_string(found) + " of " + std::to_string(want.size()));
-  }
-}
-
-void check_selections(const DeviceInfo& device, const std::vector<int64_t>& sizes) {
-  struct Pattern {
-    const char* name;
-    std::function<float(int64_t)> value;
-  };
-  const uint64_t key = stream_key(3, Tensor::kNoise, 0);
-  const std::vector<Pattern> patterns = {
-      {"random", [&](int64_t i) { return random_value(key, i, 1.0f); }},
-      {"positive", [&](int64_t i) { return 25.0f + random_value(key, i, 1.0f); }},
-      {"equal", [](int64_t) { return 1.5f; }},
-      {"zeros of both signs", [](int64_t i) { return i % 3 == 0 ? -0.0f : 0.0f; }},
-      {"two values", [](int64_t i) { return i % 7 == 3 ? 2.0f : 1.0f; }},
-      {"ascending", [](int64_t i) { return static_cast<float>(i); }},
-      {"descending", [](int64_t i) { return static_cast<float>(-i); }},
-      {"extremes",
-       [](int64_t i) {
-         return i % 5 == 0 ? INFINITY : i % 5 == 1 ? -INFINITY : i % 5 == 2 ? 1e-44f : 3e38f;
-       }},
-      {"few distinct", [&](int64_t i) { return std::round(4 * random_value(key, i, 1.0f)); }}};
-  for (const int64_t n : sizes) {
-    std::vector<int64_t> counts = {1, n / 10 + 1, n / 2 + 1, n};
-    counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
-    for (const Pattern& pattern : patterns) {
-      std::vector<float> scores(static_cast<size_t>(n));
-      for (int64_t i = 0; i < n; ++i) scores[static_cast<size_t>(i)] = pattern.value(i);
-      for (const int64_t k : counts) check_selection(pattern.name, scores, std::min(k, n), device);
-    }
-  }
-}
-
 int run_edges(const DeviceInfo& device, bool quick) {
   using List = std::vector<int64_t>;
   const int repeats = quick ? 2 : 4;
@@ -278,42 +207,11 @@ int run_edges(const DeviceInfo& device, bool quick) {
     check_shape({5, 64, 64, 65536, 6553, dtype}, device, 3);
     check_shape({2, 64, 8, 200000, 70000, dtype}, device, 3);
   }
-  check_selections(device, quick ? List{1, 33, 3000} : List{1, 2, 31, 33, 255, 4096, 4097, 36864, 65536, 300007});
   std::printf("edges: %d checks, %d failures, largest share of tolerance %.3f\n", checks, failures, worst_share);
   return failures == 0 ? 0 : 1;
 }
 
 // ---- timing -------------------------------------------------------------------------------------------------------
-
-// Median and spread in microseconds of one run, from graphs that walk through all copies.
-void time_runs(const char* name, int64_t copies, double bytes, const std::function<void(int64_t, cudaStream_t)>& run) {
-  const Stream stream;
-  const Event start, stop;
-  cudaGraph_t graph;
-  cudaGraphExec_t exec;
-  run(0, stream);
-  stream.synchronize(name);
-  const int64_t runs = std::max<int64_t>(copies, 16);
-  CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int64_t i = 0; i < runs; ++i) run(i % copies, stream);
-  CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
-  CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  std::vector<double> us;
-  for (int i = 0; i < 24; ++i) {
-    CHECK_CUDA(cudaEventRecord(start, stream));
-    CHECK_CUDA(cudaGraphLaunch(exec, stream));
-    CHECK_CUDA(cudaEventRecord(stop, stream));
-    stream.synchronize(name);
-    float ms = 0;
-    CHECK_CUDA(cudaEventElapsedTime(&ms, start, stop));
-    if (i >= 4) us.push_back(ms * 1e3 / static_cast<double>(runs));
-  }
-  CHECK_CUDA(cudaGraphExecDestroy(exec));
-  CHECK_CUDA(cudaGraphDestroy(graph));
-  std::sort(us.begin(), us.end());
-  std::printf("%-44s %8.2f us (q1 %7.2f, q3 %7.2f) %7.0f GB/s\n", name, us[us.size() / 2], us[us.size() / 4],
-              us[us.size() * 3 / 4], bytes / us[us.size() / 2] * 1e-3);
-}
 
 int run_timing(const DeviceInfo& device, const std::string& only) {
   prepare_routers(POLAR_BF16, device);
@@ -333,21 +231,6 @@ int run_timing(const DeviceInfo& device, const std::string& only) {
         std::min<int64_t>(512, static_cast<int64_t>(5.5 * static_cast<double>(device.l2_bytes) / bytes) + 1);
     const Router r(s, device, copies);
     time_runs(name.c_str(), copies, bytes, [&](int64_t copy, cudaStream_t stream) { r.run(copy, stream); });
-  }
-  for (const int64_t n : {11008, 36864, 65536}) {
-    if (!only.empty()) break;
-    std::vector<float> scores(static_cast<size_t>(n));
-    for (int64_t i = 0; i < n; ++i) scores[i] = 25.0f + 4 * random_value(stream_key(3, Tensor::kNoise, 0), i, 1.0f);
-    const DeviceBuffer input = to_device(scores), index(scores.size() * 4), count(4);
-    time_runs(("top-k of " + std::to_string(n)).c_str(), 1, 4.0 * static_cast<double>(n),
-              [&](int64_t, cudaStream_t stream) {
-                launch_top_k(device, input.as<float>(), n, n / 3, index.as<int32_t>(), stream);
-              });
-    time_runs(("all above, of " + std::to_string(n)).c_str(), 1, 4.0 * static_cast<double>(n),
-              [&](int64_t, cudaStream_t stream) {
-                launch_select_above(device, input.as<float>(), n, 26.0f, index.as<int32_t>(), count.as<int32_t>(),
-                                    stream);
-              });
   }
   return 0;
 }

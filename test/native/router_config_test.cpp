@@ -2,6 +2,7 @@
 #include "../../cuda/kernels/router_config.h"
 
 #include "../../cuda/kernels/router_products_config.h"
+#include "../../cuda/kernels/router_select_config.h"
 
 #include "check.h"
 
@@ -154,6 +155,23 @@ TEST("router products: a thread's columns are neighbouring sequences") {
       // Thread q of a row's four holds columns 8 j + 2 q and the next.
       const int column = column_of(sequence, columns), thread = column % 8 / 2, place = column / 8 * 2 + column % 2;
       CHECK_EQ(thread * (columns / 4) + place, sequence);
+    }
+  }
+}
+
+TEST("router config: a selection takes two scores per thread and at most one block per SM") {
+  CHECK_EQ(plan_select(36864, 132).blocks, 36);
+  CHECK_EQ(plan_select(36864, 132).per_thread, 2);
+  CHECK_EQ(plan_select(1, 132).blocks, 1);
+  CHECK_EQ(plan_select(36864, 20).blocks, 18);
+  CHECK_EQ(plan_select(36864, 20).per_thread, 4);
+  for (const int sms : {1, 20, 108, 132, 200}) {
+    for (const int64_t n : {1, 511, 512, 513, 11008, 36864, 65536, 65537, 300007, 2147483647}) {
+      const SelectPlan p = plan_select(n, sms);
+      CHECK(p.blocks >= 1 && p.blocks <= sms && p.blocks <= kMaxSelectBlocks);
+      const int64_t block = int64_t{kSelectThreads} * p.per_thread;
+      CHECK(block * p.blocks >= n);
+      CHECK(block * (p.blocks - 1) < n);
     }
   }
 }
