@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(kHiddenThreads, 1)
     hopper::cluster_wait();
     parts.send(d);
     if (!parts.owns_any()) return;
-    hopper::mbarrier_wait_cluster(parts.full, 0);
+    hopper::mbarrier_wait(parts.full, 0);
     parts.template receive<T>(p);
   }
 #endif

@@ -114,7 +114,7 @@ __device__ __forceinline__ void multiply_slices(float (&d)[Columns / 8][4], cons
 #pragma unroll
     for (int step = 0; step < kSliceK / 16; ++step) wgmma_shared<kBf16, Columns>(d, a + step * 2, b + step * 2);
     hopper::wgmma_commit();
-    hopper::wgmma_wait();
+    hopper::wgmma_wait<0>();
     if ((threadIdx.x & 31) == 0) hopper::mbarrier_arrive(slots.empty(place.slot));
     place.advance(slots.count);
   }
