@@ -8,38 +8,38 @@
 namespace polar::cuda::mlp {
 
 struct GemmParams {
-  const void* weights;    // [total_rows, hidden_size], row-major
-  const void* input;      // [batch, input_stride]: up [*, hidden_size]; down [*, >= active]
-  void* out;              // [batch, out_stride]
-  const void* bias;       // up [intermediate_size], down [hidden_size], or null
-  const int32_t* index;   // [active] ascending, in range; null = 0, 1, 2, ...
+  const void* weights;        // [total_rows, hidden_size], row-major
+  const void* input;          // [batch, input_stride]: up [*, hidden_size]; down [*, >= active]
+  void* out;                  // [batch, out_stride]
+  const void* bias;           // up [intermediate_size], down [hidden_size], or null
+  const int32_t* index;       // [active] ascending, in range; null = 0, 1, 2, ...
   const int32_t* bias_index;  // up: [active] neurons behind the columns of `out`; null = 0, 1, 2, ...
-  float* partial;         // [grid, 2, tile floats]
-  unsigned* tickets;      // [row_tiles, batch_tiles, kConsumerWarps], zero between launches
-  int64_t input_stride;   // elements; a multiple of 8
+  float* partial;             // [grid, 2, tile floats]
+  unsigned* tickets;          // [row_tiles, batch_tiles, kConsumerWarps], zero between launches
+  int64_t input_stride;       // elements; a multiple of 8
   int64_t out_stride;
-  int64_t total_rows;     // rows of `weights`: intermediate_size, doubled where gated
+  int64_t total_rows;  // rows of `weights`: intermediate_size, doubled where gated
   int hidden_size;
-  int active;             // neurons
-  int batch;              // sequences from batch tile 0 of this launch on
+  int active;  // neurons
+  int batch;   // sequences from batch tile 0 of this launch on
   int row_tiles;
   int chunks;
   int workers;
   int batch_tiles;
   int weight_slots;
   int input_slots;
-  int activation;         // PolarActivation
+  int activation;  // PolarActivation
   int gated;
-  int skip_unit;          // planted fault: the multiply of this unit is left out; -1 = none
+  int skip_unit;  // planted fault: the multiply of this unit is left out; -1 = none
   // Cluster split only; mlp_types.h explains them.
   int split;
   int lines;
   int slot_rows;
-  int blocks;             // of 64 rows (up) or columns (down) in a row tile
+  int blocks;  // of 64 rows (up) or columns (down) in a row tile
   int aliased;
-  int tile_share, tile_rest;  // up: neurons of a row tile; the first tile_rest tiles have one more
-  int k_share, k_rest, k_end; // k of a block: chunks (up) or neurons (down); the first k_rest blocks have one more
-  int dependent;          // the input comes from the kernel before, which may still be running
+  int tile_share, tile_rest;   // up: neurons of a row tile; the first tile_rest tiles have one more
+  int k_share, k_rest, k_end;  // k of a block: chunks (up) or neurons (down); the first k_rest blocks have one more
+  int dependent;               // the input comes from the kernel before, which may still be running
 };
 
 template <GemmOp Op, GemmTile Tile, int BatchTile>

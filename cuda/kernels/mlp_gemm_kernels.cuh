@@ -72,10 +72,15 @@ struct InputProducer {
   uint64_t policy;
   RingPosition input{0};
 
-  __device__ InputProducer(const GemmParams& p, const CUtensorMap* input_map, const SharedPlan<G>& plan,
-                           int batch_tile, int64_t unit, int64_t end)
-      : map(input_map), shared(plan), chunks(p.chunks), chunk(static_cast<int>(unit % p.chunks)), column(batch_tile),
-        left(end - unit), policy(ptx::policy_evict_last()) {}
+  __device__ InputProducer(const GemmParams& p, const CUtensorMap* input_map, const SharedPlan<G>& plan, int batch_tile,
+                           int64_t unit, int64_t end)
+      : map(input_map),
+        shared(plan),
+        chunks(p.chunks),
+        chunk(static_cast<int>(unit % p.chunks)),
+        column(batch_tile),
+        left(end - unit),
+        policy(ptx::policy_evict_last()) {}
 
   // Loads the next slot if it is free.
   __device__ __forceinline__ void poll() {
@@ -112,7 +117,11 @@ struct WeightProducer {
 
   __device__ WeightProducer(const GemmParams& params, const CUtensorMap* weight_map, const SharedPlan<G>& plan,
                             int warp, InputProducer<G>* input_producer)
-      : p(params), map(weight_map), shared(plan), input(input_producer), first_row(warp * kRows),
+      : p(params),
+        map(weight_map),
+        shared(plan),
+        input(input_producer),
+        first_row(warp * kRows),
         lane_row(warp * kRows + static_cast<int>(threadIdx.x & 31) % kRows),
         // Several batch tiles: neighbouring blocks read the same rows at about the same time.
         policy(params.batch_tiles > 1 ? ptx::policy_evict_normal() : ptx::policy_evict_first()) {}
@@ -286,13 +295,12 @@ __device__ __forceinline__ void load_slot_async(const GemmParams& p, const Share
 #pragma unroll 4
   for (int q = threadIdx.x; q < G::kSlotRows * kPieces; q += kAsyncThreads) {
     const int row = q / kPieces, piece = q % kPieces, line = piece >> 3;
-    const int64_t source = G::kOp == GemmOp::kUp ? up_weight_row<G>(p, tile, row)
-                                                 : down_weight_row<G>(p, chunk * G::kChunk + row);
+    const int64_t source =
+        G::kOp == GemmOp::kUp ? up_weight_row<G>(p, tile, row) : down_weight_row<G>(p, chunk * G::kChunk + row);
     const int element = first_line * kLineElements + piece * 8;
     const bool inside = source < p.total_rows && element < p.hidden_size;
-    ptx::cp_async_16(
-        swizzled(shared.weight(slot) + G::row_offset(row) + line * kLineBytes + ((piece & 7) << 4)),
-        inside ? weights + source * p.hidden_size + element : weights, inside ? 16 : 0);
+    ptx::cp_async_16(swizzled(shared.weight(slot) + G::row_offset(row) + line * kLineBytes + ((piece & 7) << 4)),
+                     inside ? weights + source * p.hidden_size + element : weights, inside ? 16 : 0);
   }
   const auto* input = static_cast<const uint16_t*>(p.input);
   const int k = G::kOp == GemmOp::kUp ? p.hidden_size : p.active;
@@ -301,9 +309,8 @@ __device__ __forceinline__ void load_slot_async(const GemmParams& p, const Share
     const int element = chunk * G::kChunk + piece * 8;
     const int left = column * G::kBatch + sequence < p.batch ? (k - element) * 2 : 0;
     const int bytes = left < 0 ? 0 : left > 16 ? 16 : left;
-    ptx::cp_async_16(
-        swizzled(shared.input(slot) + (line * G::kBatch + sequence) * kLineBytes + ((piece & 7) << 4)),
-        bytes > 0 ? input + (column * G::kBatch + sequence) * p.input_stride + element : input, bytes);
+    ptx::cp_async_16(swizzled(shared.input(slot) + (line * G::kBatch + sequence) * kLineBytes + ((piece & 7) << 4)),
+                     bytes > 0 ? input + (column * G::kBatch + sequence) * p.input_stride + element : input, bytes);
   }
 }
 

@@ -28,25 +28,25 @@ struct DeviceInfo {
 
 // One attention launch over copy c of the inputs.
 struct AttentionArgs {
-  const void* q;             // [B, H, d_h]
-  const void* k;             // [B, H_kv, kv_capacity, d_h]
-  const void* v;             // [B, H_kv, kv_capacity, d_h]
-  void* out;                 // [B, H, d_h]; rows of unselected groups are written as zeros by the kernel
+  const void* q;               // [B, H, d_h]
+  const void* k;               // [B, H_kv, kv_capacity, d_h]
+  const void* v;               // [B, H_kv, kv_capacity, d_h]
+  void* out;                   // [B, H, d_h]; rows of unselected groups are written as zeros by the kernel
   const int32_t* group_index;  // [B, active_groups] ascending, in range (checked on the host); null = all groups
-  int64_t active_groups;     // num_kv_heads where group_index is null
-  void* workspace;           // workspace_bytes of the entry, 256-byte aligned; zeroed once when allocated, and left
-                             // zeroed where the kernel relies on it (tickets reset themselves)
+  int64_t active_groups;       // num_kv_heads where group_index is null
+  void* workspace;             // workspace_bytes of the entry, 256-byte aligned; zeroed once when allocated, and left
+                               // zeroed where the kernel relies on it (tickets reset themselves)
 };
 
 // One MLP launch over copy c of the weights.
 struct MlpArgs {
-  const void* x;             // [B, d]; null for mlp-down
-  const void* w1;            // [D, d], gated: [D, 2, d]
-  const void* b1;            // [D] or null
-  const void* w2;            // [D, d]
-  const void* b2;            // [d] or null
-  const void* hidden_in;     // mlp-down: [B, active_neurons] (dense: [B, D])
-  void* out;                 // mlp-up: [B, active_neurons] (dense: [B, D]); mlp, mlp-down: [B, d]
+  const void* x;                      // [B, d]; null for mlp-down
+  const void* w1;                     // [D, d], gated: [D, 2, d]
+  const void* b1;                     // [D] or null
+  const void* w2;                     // [D, d]
+  const void* b2;                     // [d] or null
+  const void* hidden_in;              // mlp-down: [B, active_neurons] (dense: [B, D])
+  void* out;                          // mlp-up: [B, active_neurons] (dense: [B, D]); mlp, mlp-down: [B, d]
   const int32_t* neuron_index;        // [active_neurons] ascending, checked on the host; null = all
   const int32_t* active_neurons_ptr;  // device copy of the count, for kernels that read it there
   int64_t active_neurons;

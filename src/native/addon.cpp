@@ -17,7 +17,9 @@ std::string text_argument(const Napi::CallbackInfo& info, size_t index, const ch
 
 Napi::Value abi_version(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), POLAR_ABI_VERSION); }
 
-Napi::Value kernels(const Napi::CallbackInfo& info) { return list_kernels(info.Env(), text_argument(info, 0, "backend")); }
+Napi::Value kernels(const Napi::CallbackInfo& info) {
+  return list_kernels(info.Env(), text_argument(info, 0, "backend"));
+}
 
 Napi::Value describe(const Napi::CallbackInfo& info) {
   const std::string backend = text_argument(info, 0, "backend");

@@ -46,23 +46,23 @@ inline void check_true(bool value, const char* text, const char* file, int line)
 
 #define POLAR_TEST_JOIN2(a, b) a##b
 #define POLAR_TEST_JOIN(a, b) POLAR_TEST_JOIN2(a, b)
-#define TEST(name)                                                                           \
-  static void POLAR_TEST_JOIN(test_body_, __LINE__)();                                       \
-  static ::polar::test::Register POLAR_TEST_JOIN(test_register_, __LINE__)(                  \
-      name, POLAR_TEST_JOIN(test_body_, __LINE__));                                          \
+#define TEST(name)                                                                                                 \
+  static void POLAR_TEST_JOIN(test_body_, __LINE__)();                                                             \
+  static ::polar::test::Register POLAR_TEST_JOIN(test_register_, __LINE__)(name,                                   \
+                                                                           POLAR_TEST_JOIN(test_body_, __LINE__)); \
   static void POLAR_TEST_JOIN(test_body_, __LINE__)()
 #define CHECK(condition) ::polar::test::check_true((condition), #condition, __FILE__, __LINE__)
 #define CHECK_EQ(a, b) ::polar::test::check_equal((a), (b), #a " == " #b, __FILE__, __LINE__)
 #define CHECK_NEAR(a, b, tolerance) \
   ::polar::test::check_true(std::fabs((a) - (b)) <= (tolerance), #a " near " #b, __FILE__, __LINE__)
 // The statement must throw NativeError with this code.
-#define CHECK_THROWS(statement, expected_code)                                          \
-  do {                                                                                  \
-    std::string thrown = "nothing";                                                     \
-    try {                                                                               \
-      statement;                                                                        \
-    } catch (const ::polar::NativeError& error) {                                       \
-      thrown = error.code();                                                            \
-    }                                                                                   \
+#define CHECK_THROWS(statement, expected_code)                                                      \
+  do {                                                                                              \
+    std::string thrown = "nothing";                                                                 \
+    try {                                                                                           \
+      statement;                                                                                    \
+    } catch (const ::polar::NativeError& error) {                                                   \
+      thrown = error.code();                                                                        \
+    }                                                                                               \
     ::polar::test::check_equal(thrown, std::string(expected_code), #statement, __FILE__, __LINE__); \
   } while (false)

@@ -31,10 +31,9 @@ class Verdict {
   void add(int64_t row_index, const RowError& row) {
     const double tolerance = row_tolerance(row, dtype_);
     // A row whose reference is exactly zero (an unselected head) has no tolerance: it must be exactly zero.
-    const double share = row.error == 0 ? 0.0
-                         : tolerance > 0 && std::isfinite(row.error)
-                             ? row.error / tolerance
-                             : std::numeric_limits<double>::infinity();
+    const double share = row.error == 0                              ? 0.0
+                         : tolerance > 0 && std::isfinite(row.error) ? row.error / tolerance
+                                                                     : std::numeric_limits<double>::infinity();
     ++rows_;
     if (!(share <= 1.0)) ++failed_;
     if (share > worst_share_ || worst_row_ < 0) {
