@@ -44,7 +44,7 @@ describe('figures from rows', () => {
     expect(ideal[0]?.y).toBeCloseTo(72 / 7, 9);
     // The dense rows are in the table, as what all others are compared with.
     expect(attention.table.rows[0]?.[0]).toBe('attention/dense');
-    expect(attention.alt).toContain('attention/selective-head from 9.10x at 0.0972 to 0.988x at 1.00');
+    expect(attention.alt).toContain('attention/selective-head from 9.43x at 0.0972 to 0.993x at 1.00');
   });
 
   test('a sweep over batch sizes gives lines against the batch, none against a single length', () => {
