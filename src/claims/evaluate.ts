@@ -1,4 +1,5 @@
 import type { ClaimPoint, ClaimResult, ClaimScale, ClaimTest, ClaimVerdict } from '../core/claim.js';
+import { slowDenseNote } from '../core/dense-step.js';
 import type { Interval } from '../core/summary.js';
 import { isBlocked, type Claim, type MeasuredClaim, type Quantity, type ScaleSpec } from './schema.js';
 import { type ClaimData, seriesOf, slowBaselineRatio } from './series.js';
@@ -137,6 +138,17 @@ function boundNote(bound: number, paper: number, slow: number | null, scale: Cla
   return `the bound ${bound.toFixed(2)}x${shapes} lies under the paper's ${paper.toFixed(2)}x: no kernel reaches it against the fastest dense${slower}`;
 }
 
+/** Speedups over a dense step that was slower than its parts, one line for each place. */
+function slowDenseNotes(claim: MeasuredClaim, points: readonly ClaimPoint[], { rows }: ClaimData): string[] {
+  if (claim.quantity.kind !== 'speedup') return [];
+  const axis = claim.axis === 'kv_len' ? 'N' : claim.axis;
+  return points.flatMap((point) => {
+    const row = rows.find(({ line }) => line === point.rows[0])?.row;
+    const note = slowDenseNote(row?.warnings ?? null);
+    return note === null ? [] : [`at ${axis} ${point.x} ${note}`];
+  });
+}
+
 type Judged = Pick<
   ClaimResult,
   'verdict' | 'reason' | 'value' | 'interval' | 'bound' | 'boundUnderPaper' | 'slowBaseline'
@@ -161,7 +173,10 @@ function judge(
   const physics = boundUnderPaper ? boundNote(bound, paperValue, slowBaseline, scale) : null;
   const verdict = verdictOf(finding, paperValue);
   const lucky = isNumber && verdict === 'reproduced';
-  const notes = [finding.reason, physics, lucky ? noiseNote(finding) : null].filter((n) => n !== null);
+  const used = isNumber ? series.points.filter((p) => p.x === at) : series.points;
+  const notes = [finding.reason, physics, lucky ? noiseNote(finding) : null]
+    .filter((n) => n !== null)
+    .concat(slowDenseNotes(claim, used, data));
   return {
     verdict,
     reason: notes.length === 0 ? null : notes.join('; '),

@@ -1,4 +1,5 @@
 import { headDensity, mlpDensity, type Candidate, type Cell } from '../core/cell.js';
+import { slowDenseStep } from '../core/dense-step.js';
 import { InternalError } from '../core/errors.js';
 import type { CandidateOutcome, Outcome, Status } from '../core/outcome.js';
 import { ROW_SCHEMA_VERSION, type Row } from '../core/row.js';
@@ -66,6 +67,11 @@ function errorNorm(outcome: CandidateOutcome): number | null {
   return outcome.status === 'incorrect' && !Number.isFinite(norm) ? null : norm;
 }
 
+function ofDenseStep({ cell, outcome }: BuildRowsInput): string[] {
+  const text = slowDenseStep(cell.candidates, outcome.candidates);
+  return text === null ? [] : [text];
+}
+
 /** Texts are joined by `; `, so none of ours holds one. */
 function joinWarnings(input: BuildRowsInput, index: number): string | null {
   const { cell } = input;
@@ -77,8 +83,9 @@ function joinWarnings(input: BuildRowsInput, index: number): string | null {
       ? [`no sampling round in common with ${summary.baselineKernel}`]
       : [];
   const ofStep = cell.scope === 'step' ? stepWarnings(cell.model, outcome, summary?.latency ?? null) : [];
+  const ofBaseline = cell.scope === 'step' && summary !== null ? ofDenseStep(input) : [];
   const own = [...input.outcome.warnings, ...(outcome?.warnings ?? []), ...(extra === null ? [] : [extra])];
-  const all = new Set([...own, ...unpaired, ...ofStep]);
+  const all = new Set([...own, ...unpaired, ...ofStep, ...ofBaseline]);
   return all.size === 0 ? null : [...all].join('; ');
 }
 

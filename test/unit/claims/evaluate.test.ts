@@ -212,6 +212,16 @@ describe('the committed results of an H200', () => {
     expect(result.verdict, result.reason ?? '').toBe(verdict);
   });
 
+  test('a speedup over a dense step that was slower than its parts says so', () => {
+    const { verdict, reason } = evaluateClaim(claimOf('fig6b-batch1'), 'full', rowsOf('paper'));
+    expect(verdict).toBe('exceeded');
+    expect(reason).toBe(
+      'at batch 1 the dense step spent 7.1 % of its time on mlp, qkv, out-proj beyond what step/head-sparse took for the same: speedups over it may be too high by as much',
+    );
+    // The number at batch 64 does not use that row.
+    expect(evaluateClaim(claimOf('fig6b'), 'full', rowsOf('paper')).reason).toBeNull();
+  });
+
   test('the batch at which attention overtakes the MLP', () => {
     const result = evaluateClaim(claimOf('crossover'), 'full', rowsOf('opt-66b-union'));
     // ln(321.623/261.184) / ln((498.879/329.088) / (261.184/321.623)) of an octave above 16
