@@ -8,13 +8,7 @@
 #include "../common/check.h"
 
 namespace polar::cuda {
-namespace {
 
-using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
-                                 const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
-                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-// The driver's function, found through the runtime: libcuda is never linked.
 EncodeTiled encode_tiled() {
   static const EncodeTiled function = [] {
     void* address = nullptr;
@@ -27,8 +21,6 @@ EncodeTiled encode_tiled() {
   }();
   return function;
 }
-
-}  // namespace
 
 CUtensorMap matrix_map(int32_t dtype, const void* base, int64_t rows, int64_t columns, int box_rows) {
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};

@@ -5,28 +5,10 @@
 
 #include "../../src/native/common/faults.h"
 #include "../common/check.h"
+#include "../device/tensor_map.h"
 
 namespace polar::cuda {
 namespace {
-
-using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
-                                 const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
-                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-// The driver's function, found at run time: the driver library is never linked.
-EncodeTiled encode_tiled() {
-  static const EncodeTiled found = [] {
-    void* function = nullptr;
-    cudaDriverEntryPointQueryResult status = cudaDriverEntryPointSymbolNotFound;
-    CHECK_CUDA(
-        cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &status));
-    if (status != cudaDriverEntryPointSuccess || function == nullptr) {
-      throw NativeError("E_UNSUPPORTED", "Expected a driver of CUDA 12 or later for tensor copies, got one without");
-    }
-    return reinterpret_cast<EncodeTiled>(function);
-  }();
-  return found;
-}
 
 // K or V as a tensor [stored heads of all sequences, panels of a row, keys, elements of a panel], innermost last. The
 // key axis ends at kv_len, so what lies behind it is never read and arrives in shared memory as zeros.

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../common/check.h"
+#include "../device/tensor_map.h"
 #include "mlp_gemm.cuh"
 
 namespace polar::cuda::mlp {
@@ -13,24 +14,6 @@ namespace {
 
 GemmKernel find_kernel(GemmOp op, const GemmConfig& config, int32_t dtype) {
   return op == GemmOp::kUp ? up_kernel(config, dtype) : down_kernel(config, dtype);
-}
-
-using EncodeTiled = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*,
-                                 const cuuint64_t*, const cuuint32_t*, const cuuint32_t*, CUtensorMapInterleave,
-                                 CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
-
-// The driver's function, found through the runtime: libcuda is never linked.
-EncodeTiled encode_tiled() {
-  static const EncodeTiled function = [] {
-    void* address = nullptr;
-    cudaDriverEntryPointQueryResult found{};
-    CHECK_CUDA(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &address, 12000, cudaEnableDefault, &found));
-    if (found != cudaDriverEntryPointSuccess || address == nullptr) {
-      throw NativeError("E_UNSUPPORTED", "Expected a driver with cuTensorMapEncodeTiled (CUDA 12 or later), got none");
-    }
-    return reinterpret_cast<EncodeTiled>(address);
-  }();
-  return function;
 }
 
 // A tensor of 16-bit elements, innermost dimension first, read with the 128-byte swizzle; zeros outside.

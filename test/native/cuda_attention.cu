@@ -8,8 +8,8 @@
 //                                  it is given; cold cache, launches in a graph
 //
 // Build (one line per file, -gencode arch=compute_90a,code=sm_90a): cuda/kernels/attention_*.cu cuda/common/check.cpp
-// src/native/common/{problem,faults}.cpp and this file, all with -DPOLAR_EVERY_PIPELINE, without which cp.async is
-// empty on sm_90 and later; -DPOLAR_FAULTS adds the watchdog and the planted fault.
+// cuda/device/tensor_map.cpp src/native/common/{problem,faults}.cpp and this file, all with -DPOLAR_EVERY_PIPELINE,
+// without which cp.async is empty on sm_90 and later; -DPOLAR_FAULTS adds the watchdog and the planted fault.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

@@ -7,7 +7,8 @@
 //   cuda_mlp whole                   up and down together, and cuBLASLt
 //
 // Build (-gencode arch=compute_90a,code=sm_90a): every source of cuda/kernels but attention_*, cuda/library,
-// cuda/common/check.cpp, cuda/device/clusters.cu, src/native/common/{problem,faults}.cpp and this file.
+// cuda/common/check.cpp, cuda/device/{clusters.cu,tensor_map.cpp}, src/native/common/{problem,faults}.cpp and this
+// file.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
