@@ -26,6 +26,7 @@
 #include "../../cuda/kernels/registry.h"
 #include "../../src/native/common/half.h"
 #include "../../src/native/common/problem.h"
+#include "cuda_timing.h"
 
 using namespace polar;
 using namespace polar::cuda;
@@ -96,18 +97,6 @@ struct Buffer {
     return h;
   }
 };
-
-DeviceInfo device_info() {
-  cudaDeviceProp p{};
-  CHECK_CUDA(cudaGetDeviceProperties(&p, 0));
-  return {0,
-          p.multiProcessorCount,
-          p.major,
-          p.minor,
-          p.sharedMemPerBlockOptin,
-          p.sharedMemPerMultiprocessor,
-          static_cast<size_t>(p.l2CacheSize)};
-}
 
 PolarProblem problem_of(int64_t b, int64_t n, int64_t capacity, int64_t h, int64_t hkv, int64_t d, int dtype) {
   PolarProblem p{};
@@ -367,13 +356,7 @@ double time_variant(const PolarProblem& p, const Inputs& in, int64_t copies, int
     CHECK_CUDA(cudaMemcpy(index.data + c * per_index, set.data(), per_index * 4, cudaMemcpyHostToDevice));
   }
   Buffer<uint16_t> out(p.batch_size * p.num_qo_heads * p.head_dim);
-  cudaStream_t stream;
-  CHECK_CUDA(cudaStreamCreate(&stream));
-  const int64_t runs = std::max<int64_t>(copies, 2);
-  cudaGraph_t graph;
-  cudaGraphExec_t exec;
-  CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int64_t i = 0; i < runs; ++i) {
+  const auto run = [&](int64_t i, cudaStream_t stream) {
     const int64_t c = i % copies;
     const AttentionArgs args{in.q.data,
                              in.k.data + c * per_cache,
@@ -383,28 +366,10 @@ double time_variant(const PolarProblem& p, const Inputs& in, int64_t copies, int
                              active,
                              workspace.data};
     runner.run(args, stream);
-  }
-  CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
-  CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  cudaEvent_t start, stop;
-  CHECK_CUDA(cudaEventCreate(&start));
-  CHECK_CUDA(cudaEventCreate(&stop));
-  std::vector<double> us;
-  for (int i = 0; i < 14; ++i) {
-    CHECK_CUDA(cudaEventRecord(start, stream));
-    CHECK_CUDA(cudaGraphLaunch(exec, stream));
-    CHECK_CUDA(cudaEventRecord(stop, stream));
-    CHECK_CUDA(cudaStreamSynchronize(stream));
-    float ms;
-    CHECK_CUDA(cudaEventElapsedTime(&ms, start, stop));
-    if (i >= 3) us.push_back(ms * 1e3 / runs);
-  }
-  std::sort(us.begin(), us.end());
-  CHECK_CUDA(cudaGraphExecDestroy(exec));
-  CHECK_CUDA(cudaGraphDestroy(graph));
-  CHECK_CUDA(cudaStreamDestroy(stream));
-  spread = us.back() - us.front();
-  return us[us.size() / 2];
+  };
+  const RunTimes times = time_graph(std::max<int64_t>(copies, 2), run);
+  spread = times.spread;
+  return times.median;
 }
 
 Variant configured(std::string name, int blocks, int stages, int grid_factor = 1,

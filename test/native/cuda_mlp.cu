@@ -26,6 +26,7 @@
 #include "../../src/native/common/half.h"
 #include "../../src/native/common/problem.h"
 #include "../../src/native/common/tolerance.h"
+#include "cuda_timing.h"
 
 using namespace polar;
 using namespace polar::cuda;
@@ -66,16 +67,10 @@ struct Buffer {
   }
 };
 
-DeviceInfo device_info() {
+DeviceInfo device_with_clusters() {
+  DeviceInfo info = device_info();
   cudaDeviceProp p{};
   CHECK_CUDA(cudaGetDeviceProperties(&p, 0));
-  DeviceInfo info{0,
-                  p.multiProcessorCount,
-                  p.major,
-                  p.minor,
-                  p.sharedMemPerBlockOptin,
-                  p.sharedMemPerMultiprocessor,
-                  static_cast<size_t>(p.l2CacheSize)};
   count_clusters(info);
   std::printf("%s: %d SMs, clusters of 2 to %d:", p.name, info.sm_count, kMostClusterBlocks);
   for (int n = 2; n <= kMostClusterBlocks; ++n) std::printf(" %d", info.clusters[n]);
@@ -326,38 +321,6 @@ int run_edges(const DeviceInfo& device, const std::string& extent) {
 
 // ---- timing -------------------------------------------------------------------------------------------------------
 
-// Median time of one of `runs` launches in a graph, microseconds; `launch(i, stream)` enqueues the i-th.
-double time_graph(int64_t runs, const std::function<void(int64_t, cudaStream_t)>& launch) {
-  cudaStream_t stream;
-  CHECK_CUDA(cudaStreamCreate(&stream));
-  cudaGraph_t graph;
-  cudaGraphExec_t exec;
-  CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int64_t i = 0; i < runs; ++i) launch(i, stream);
-  CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
-  CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  cudaEvent_t start, stop;
-  CHECK_CUDA(cudaEventCreate(&start));
-  CHECK_CUDA(cudaEventCreate(&stop));
-  std::vector<double> us;
-  for (int i = 0; i < 14; ++i) {
-    CHECK_CUDA(cudaEventRecord(start, stream));
-    CHECK_CUDA(cudaGraphLaunch(exec, stream));
-    CHECK_CUDA(cudaEventRecord(stop, stream));
-    CHECK_CUDA(cudaStreamSynchronize(stream));
-    float ms;
-    CHECK_CUDA(cudaEventElapsedTime(&ms, start, stop));
-    if (i >= 3) us.push_back(ms * 1e3 / static_cast<double>(runs));
-  }
-  std::sort(us.begin(), us.end());
-  CHECK_CUDA(cudaGraphExecDestroy(exec));
-  CHECK_CUDA(cudaGraphDestroy(graph));
-  CHECK_CUDA(cudaEventDestroy(start));
-  CHECK_CUDA(cudaEventDestroy(stop));
-  CHECK_CUDA(cudaStreamDestroy(stream));
-  return us[us.size() / 2];
-}
-
 // Weights of one projection, several copies, and everything else that a timed GEMM needs.
 struct Bench {
   PolarProblem p;
@@ -390,12 +353,13 @@ struct Bench {
     prepare_gemm(shape, config, p.dtype);
     Buffer<char> workspace(workspace_of(shape, config));
     CHECK_CUDA(cudaMemset(workspace.data, 0, workspace.count));
-    return time_graph(2 * copies, [&](int64_t i, cudaStream_t stream) {
+    const auto run = [&](int64_t i, cudaStream_t stream) {
       const int64_t c = i % copies;
       launch_gemm(call_of(p, active, weights.data + c * per_copy, input.data, out.data, bias.data,
                           all ? nullptr : index.data + c * active, workspace.data, config),
                   config, stream);
-    });
+    };
+    return time_graph(2 * copies, run).median;
   }
 };
 
@@ -450,9 +414,9 @@ int run_timing(const DeviceInfo& device, bool all, const char* only) {
     Bench bench(problem_of(scope, 256, 9216, 36864, false, POLAR_RELU, true, POLAR_FP16), 256, 5, device);
     const int64_t pieces = bench.copies * bench.per_copy / 8;
     const double us = time_graph(2, [&](int64_t, cudaStream_t s) {
-      read_all<<<device.sm_count * 4, 512, 0, s>>>(reinterpret_cast<const uint4*>(bench.weights.data), pieces,
-                                                   reinterpret_cast<uint4*>(bench.out.data));
-    });
+                        read_all<<<device.sm_count * 4, 512, 0, s>>>(reinterpret_cast<const uint4*>(bench.weights.data),
+                                                                     pieces, reinterpret_cast<uint4*>(bench.out.data));
+                      }).median;
     std::printf("plain read of %.1f GB: %.0f GB/s\n", pieces * 16e-9, pieces * 16.0 / us * 1e-3);
     for (const auto& [batch, density] : {std::pair<int64_t, double>{64, 0.1},
                                          {64, 0.3},
@@ -495,14 +459,15 @@ void time_registry(const MlpKernel& kernel, const PolarProblem& p, int64_t activ
   for (int64_t c = 0; c < copies; ++c) index.put(index_of(p, active, c), c * active);
   const int64_t neurons = p.intermediate_size, d = p.hidden_size, up_part = neurons * d * up_rows(p);
   const int64_t per_copy = up_part + neurons * d;
-  const double us = time_graph(2 * copies, [&](int64_t i, cudaStream_t stream) {
-    const int64_t c = i % copies;
-    const uint16_t *w1 = weights.data + c * per_copy, *w2 = w1 + up_part;
-    const uint16_t* bias = p.mlp_bias ? small.data : nullptr;
-    const MlpArgs args{small.data, w1,     bias,          w2, bias, small.data, out.data, index.data + c * active,
-                       nullptr,    active, workspace.data};
-    kernel.launch({p, device, stream}, args);
-  });
+  const double us =
+      time_graph(2 * copies, [&](int64_t i, cudaStream_t stream) {
+        const int64_t c = i % copies;
+        const uint16_t *w1 = weights.data + c * per_copy, *w2 = w1 + up_part;
+        const uint16_t* bias = p.mlp_bias ? small.data : nullptr;
+        const MlpArgs args{small.data, w1,     bias,          w2, bias, small.data, out.data, index.data + c * active,
+                           nullptr,    active, workspace.data};
+        kernel.launch({p, device, stream}, args);
+      }).median;
   const int64_t rows = p.scope == POLAR_SCOPE_MLP ? 1 + up_rows(p) : p.scope == POLAR_SCOPE_MLP_UP ? up_rows(p) : 1;
   report(what, p.batch_size, active, us, 2.0 * static_cast<double>(active * d * rows), kernel.id);
 }
@@ -536,7 +501,7 @@ int run_whole(const DeviceInfo& device) {
 int main(int argc, char** argv) {
   const std::string mode = argc > 1 ? argv[1] : "", option = argc > 2 ? argv[2] : "";
   try {
-    const DeviceInfo device = device_info();
+    const DeviceInfo device = device_with_clusters();
     if (mode == "edges") return run_edges(device, option);
     if (mode == "time") return run_timing(device, option == "all", argc > 3 ? argv[3] : nullptr);
     if (mode == "whole") return run_whole(device);

@@ -27,35 +27,47 @@ inline DeviceInfo device_info() {
           static_cast<size_t>(p.l2CacheSize)};
 }
 
-// Median and spread in microseconds of one run, from graphs that walk through all copies.
-inline void time_runs(const char* name, int64_t copies, double bytes,
-                      const std::function<void(int64_t, cudaStream_t)>& run) {
+// Microseconds of one run.
+struct RunTimes {
+  double median, q1, q3, spread;  // spread: slowest minus fastest graph
+};
+
+// Graphs of `runs` runs each, `run` enqueues the i-th; the first `unused` graph launches do not count.
+inline RunTimes time_graph(int64_t runs, const std::function<void(int64_t, cudaStream_t)>& run, int unused = 3,
+                           int counted = 11) {
   const Stream stream;
   const Event start, stop;
   cudaGraph_t graph;
   cudaGraphExec_t exec;
-  run(0, stream);
-  stream.synchronize(name);
-  const int64_t runs = std::max<int64_t>(copies, 16);
   CHECK_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int64_t i = 0; i < runs; ++i) run(i % copies, stream);
+  for (int64_t i = 0; i < runs; ++i) run(i, stream);
   CHECK_CUDA(cudaStreamEndCapture(stream, &graph));
   CHECK_CUDA(cudaGraphInstantiate(&exec, graph, 0));
   std::vector<double> us;
-  for (int i = 0; i < 24; ++i) {
+  for (int i = 0; i < unused + counted; ++i) {
     CHECK_CUDA(cudaEventRecord(start, stream));
     CHECK_CUDA(cudaGraphLaunch(exec, stream));
     CHECK_CUDA(cudaEventRecord(stop, stream));
-    stream.synchronize(name);
+    stream.synchronize("a timed graph");
     float ms = 0;
     CHECK_CUDA(cudaEventElapsedTime(&ms, start, stop));
-    if (i >= 4) us.push_back(ms * 1e3 / static_cast<double>(runs));
+    if (i >= unused) us.push_back(ms * 1e3 / static_cast<double>(runs));
   }
   CHECK_CUDA(cudaGraphExecDestroy(exec));
   CHECK_CUDA(cudaGraphDestroy(graph));
   std::sort(us.begin(), us.end());
-  std::printf("%-44s %8.2f us (q1 %7.2f, q3 %7.2f) %7.0f GB/s\n", name, us[us.size() / 2], us[us.size() / 4],
-              us[us.size() * 3 / 4], bytes / us[us.size() / 2] * 1e-3);
+  return {us[us.size() / 2], us[us.size() / 4], us[us.size() * 3 / 4], us.back() - us.front()};
+}
+
+// Prints the times of runs that walk through all copies, after one outside a graph: modules load lazily.
+inline void time_runs(const char* name, int64_t copies, double bytes,
+                      const std::function<void(int64_t, cudaStream_t)>& run) {
+  const Stream first;
+  run(0, first);
+  first.synchronize(name);
+  const auto next = [&](int64_t i, cudaStream_t stream) { run(i % copies, stream); };
+  const RunTimes t = time_graph(std::max<int64_t>(copies, 16), next, 4, 20);
+  std::printf("%-44s %8.2f us (q1 %7.2f, q3 %7.2f) %7.0f GB/s\n", name, t.median, t.q1, t.q3, bytes / t.median * 1e-3);
 }
 
 }  // namespace polar::cuda
