@@ -180,8 +180,8 @@ inline AttentionConfig choose_attention_config(const AttentionWork& w, const Att
 // Workspace: one slot per block for the part of a unit that goes on in the next block, none where no unit is cut. All
 // of it is zero between launches: zero says that a word is not there yet (attention_merge.cuh).
 struct AttentionWorkspace {
-  size_t log2_offset =
-      0;  // float32 [grid, heads_per_unit, head_dim / 4]; before it float32 [grid, heads_per_unit, head_dim]
+  // float32 [grid, heads_per_unit, head_dim / 4], behind float32 [grid, heads_per_unit, head_dim].
+  size_t log2_offset = 0;
   size_t bytes = 0;
 };
 
